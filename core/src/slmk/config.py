@@ -1,0 +1,158 @@
+"""Typed, frozen options: the base of every component's config and the sections the kernel itself reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "AlgorithmConfig",
+    "Config",
+    "EnvConfig",
+    "Fraction",
+    "LauncherConfig",
+    "Linear",
+    "MemoryConfig",
+    "NetworkConfig",
+    "NormalizerConfig",
+    "Positive",
+    "PositiveInt",
+    "ReporterConfig",
+    "RunConfig",
+    "Schedule",
+    "TargetConfig",
+]
+
+Positive = Annotated[float, Field(gt=0)]
+"""A float above 0."""
+PositiveInt = Annotated[int, Field(gt=0)]
+"""An int above 0."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""A float in [0, 1]."""
+
+
+class Config(BaseModel):
+    """Base of all options: frozen, strictly typed, and an unknown key is an error.
+
+    Types are strict (``"3"`` is not 3, ``true`` is not 1), except that an int may stand for a float. Sequences are
+    tuples. The string literal under a field is its documentation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Yield ``(path, message)`` for what is wrong with these options in the light of the whole spec.
+
+        Args:
+            spec: the validated configs by section: ``run``, ``env``, ``algorithm``, ``memory``, ``network`` (by
+                role), ``normalizer`` (by role). A section with problems of its own is missing.
+
+        A path is relative to the component's own section, such as ``minibatches``.
+        """
+        return ()
+
+
+class Linear(Config):
+    """A value that moves in a straight line from `start` to `end` over the run (or the first part of it)."""
+
+    start: float
+    """Value at the beginning of the run."""
+    end: float
+    """Value at `until`, kept from there on."""
+    until: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Fraction of `run.env_steps` at which `end` is reached."""
+
+
+Schedule = float | Linear
+"""A constant, or ``{ start = …, end = … }``. `slmk.toolbox.schedules.at` evaluates it."""
+
+
+class EnvConfig(Config):
+    """Base of environment options. A backend adds its own fields, an `id` among them where it has ids."""
+
+    num_envs: PositiveInt = 1
+    """Environments stepped together (N)."""
+
+    def prepare(self) -> None:
+        """Do what must happen in this process before torch or the simulator is imported. Nothing, by default."""
+
+    def for_evaluation(self, num_envs: int) -> EnvConfig:
+        """These options for `num_envs` evaluation environments; a backend switches off what only training wants."""
+        return self.model_copy(update={"num_envs": num_envs})
+
+
+class AlgorithmConfig(Config):
+    """Base of algorithm options. The class variables let a spec be checked without importing the algorithm."""
+
+    memory: ClassVar[Literal["take", "sample", "none"]]
+    """What it needs: a rollout to ``take``, a replay to ``sample`` from, or ``none``."""
+    roles: ClassVar[tuple[str, ...]] = ()
+    """Names of the networks it needs: the tables ``[network.<role>]``."""
+    normalizers: ClassVar[tuple[str, ...]] = ()
+    """Names of the normalizers it can use: the tables ``[normalizer.<role>]``; ``obs`` means observations."""
+
+
+class MemoryConfig(Config):
+    """Base of memory options."""
+
+    offers: ClassVar[Literal["take", "sample"]]
+    """How experience comes out: all at once and then forgotten (``take``), or by drawing (``sample``)."""
+
+
+class NetworkConfig(Config):
+    """Base of network options."""
+
+    obs: tuple[str, ...] = ()
+    """Observation groups this role reads, in order; empty for all the environment has, but for the group ``mask``."""
+
+
+class NormalizerConfig(Config):
+    """Base of normalizer options."""
+
+
+class ReporterConfig(Config):
+    """Base of reporter options."""
+
+
+class LauncherConfig(Config):
+    """Base of launcher options."""
+
+
+class RunConfig(Config):
+    """The section ``[run]``: what the kernel itself needs to know."""
+
+    env_steps: PositiveInt
+    """Budget: transitions summed over environments. The run stops at the first iteration that reaches it."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the first session; session k uses ``seed + k``."""
+    seeds: PositiveInt = 1
+    """Sessions (independent repetitions) of the trial."""
+    device: str = "cpu"
+    """Device of environments, memory and networks, such as ``cpu``, ``cuda`` or ``cuda:1``."""
+    threads: PositiveInt = 1
+    """torch threads of each session. One is fastest for small networks."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the update step: ``auto`` measures whether it pays back within this run, and records the choice."""
+    report_every: Annotated[int, Field(ge=0)] = 0
+    """Environment steps between two metrics rows; 0 for a 200th of the budget."""
+    eval_every: Annotated[int, Field(ge=0)] = 0
+    """Environment steps between two evaluations; 0 for a tenth of the budget."""
+    eval_episodes: Annotated[int, Field(ge=0)] = 10
+    """Episodes of each evaluation; 0 for no evaluation."""
+    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    """Environment steps between two checkpoints; 0 for a tenth of the budget."""
+    debug: bool = False
+    """Check every iteration for values that are not finite and for wrong shapes (slower)."""
+
+
+class TargetConfig(Config):
+    """The section ``[target]``: the score this spec is expected to reach, and who says so."""
+
+    score: float
+    """The target, compared with `metric` of the mean over seeds."""
+    metric: str = "final_return_ma"
+    """Which score of ``summary.json`` is compared."""
+    source: str
+    """Where the target comes from."""

@@ -1,0 +1,109 @@
+"""What the rest of a run may know about its environment: a frozen value, also stored beside every policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from slmk.errors import CheckpointError
+
+__all__ = ["EnvInfo", "space_from_json", "space_to_json"]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvInfo:
+    """Sizes, spaces and device of a batch of N environments."""
+
+    num_envs: int
+    """N, the number of environments stepped together."""
+    observation_spaces: Mapping[str, spaces.Space[Any]]
+    """The space of each observation group, of one environment."""
+    action_space: spaces.Space[Any]
+    """The action space of one environment."""
+    device: torch.device
+    """The device of every tensor that the environment takes and returns."""
+    max_episode_steps: int | None = None
+    """Time limit in steps, where there is one and it is known."""
+    final_obs: bool = True
+    """Whether `Step.final_obs` is the true last observation of an ended episode."""
+    exact_state: bool = False
+    """Whether ``state_dict`` restores the environments so exactly that a resumed run repeats the straight one."""
+
+    def to_json(self) -> dict[str, Any]:
+        """This value as JSON types; `from_json` is the inverse, but for the device."""
+        return {
+            "num_envs": self.num_envs,
+            "observation_spaces": {name: space_to_json(space) for name, space in self.observation_spaces.items()},
+            "action_space": space_to_json(self.action_space),
+            "max_episode_steps": self.max_episode_steps,
+            "final_obs": self.final_obs,
+            "exact_state": self.exact_state,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], device: torch.device) -> EnvInfo:
+        """Rebuild the value that `to_json` wrote.
+
+        Raises:
+            CheckpointError: `data` has other keys or an unknown space.
+        """
+        try:
+            values = dict(data)
+            groups = {name: space_from_json(space) for name, space in values.pop("observation_spaces").items()}
+            return cls(
+                observation_spaces=groups,
+                action_space=space_from_json(values.pop("action_space")),
+                device=device,
+                **values,
+            )
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"not a description of an environment: {error}") from error
+
+
+def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
+    """A Box, Discrete, MultiDiscrete or MultiBinary space as JSON types.
+
+    Raises:
+        TypeError: the space is of another type.
+    """
+    match space:
+        case spaces.Box():
+            return {
+                "type": "Box",
+                "low": space.low.tolist(),
+                "high": space.high.tolist(),
+                "shape": list(space.shape),
+                "dtype": str(space.dtype),
+            }
+        case spaces.Discrete():
+            return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+        case spaces.MultiDiscrete():
+            return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        case spaces.MultiBinary():
+            return {"type": "MultiBinary", "n": list(space.shape)}
+    raise TypeError(f"a {type(space).__name__} space is not supported; use Box, Discrete, MultiDiscrete or MultiBinary")
+
+
+def space_from_json(data: Mapping[str, Any]) -> spaces.Space[Any]:
+    """The space that `space_to_json` described.
+
+    Raises:
+        CheckpointError: the type of space is unknown.
+    """
+    match data["type"]:
+        case "Box":
+            dtype, shape = np.dtype(data["dtype"]), tuple(data["shape"])
+            low, high = (np.array(data[key], dtype=dtype).reshape(shape) for key in ("low", "high"))
+            return spaces.Box(low, high, shape, dtype.type)
+        case "Discrete":
+            return spaces.Discrete(data["n"], start=data["start"])
+        case "MultiDiscrete":
+            return spaces.MultiDiscrete(np.array(data["nvec"]), start=np.array(data["start"]))
+        case "MultiBinary":
+            return spaces.MultiBinary(data["n"])
+    raise CheckpointError(f"unknown space type {data['type']!r}")

@@ -1,0 +1,184 @@
+"""The contract: what each kind of part must offer. Plain objects with these methods; no base class is needed.
+
+Any part may define ``state_dict()`` and ``load_state_dict(state)``. One that does not has its state collected from its
+attributes by `slmk.state`, so that nothing is forgotten on resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from slmk.batch import Act, Obs, Step, Transition
+from slmk.env_info import EnvInfo
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from slmk.model import Model
+
+__all__ = ["Algorithm", "Env", "Launcher", "Memory", "Metrics", "Network", "Normalizer", "Parts", "Reporter", "Role"]
+
+Metrics = dict[str, Tensor]
+"""Metrics by ``group/name``, each a 0-dim tensor on the run's device; read back once per report."""
+
+
+@runtime_checkable
+class Env(Protocol):
+    """N environments behind one batched step. See `slmk.batch.Step` for what is promised about tensors."""
+
+    info: EnvInfo
+
+    def reset(self, seed: int | None = None) -> Obs:
+        """Start N new episodes, from the seed if one is given, and return their first observations."""
+        ...
+
+    def step(self, action: Tensor) -> Step:
+        """Act once in every environment. Ended episodes restart within the call: there is no phantom reset step."""
+        ...
+
+    def render(self) -> npt.NDArray[np.uint8] | None:
+        """An RGB picture (H, W, 3) of the first environment, or None where there is no renderer."""
+        ...
+
+    def close(self) -> None:
+        """Free what the simulator holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What an algorithm asks of the network that plays a role."""
+
+    outputs: int
+    """Number of output features."""
+    gain: float = 1.0
+    """Gain of the last layer's initial weights, relative to the network's own scheme."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further inputs besides observation groups, as spaces by name, such as the action for a Q function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run hands to an algorithm besides its config and `EnvInfo`."""
+
+    model: Model
+    """The networks by role, behind the observation normalizers."""
+    normalizers: Mapping[str, Normalizer]
+    """Normalizers by role, without observations: those of the spec among ``AlgorithmConfig.normalizers``."""
+    generator: torch.Generator
+    """The stream from which actions and minibatches are drawn."""
+    compile: Literal["auto", "on", "off"]
+    """Whether to compile update steps, for `Learner`."""
+    iterations: int
+    """How many times ``learn`` will be called in this run, so that a `Learner` can weigh compiling; 0 if unknown."""
+
+
+class Algorithm(Protocol):
+    """Acts and learns. It never sees the environment, only `EnvInfo` and tensors."""
+
+    horizon: int
+    """Vector steps (T) between two calls of `learn`."""
+
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Choose an action for each environment, exploring.
+
+        Args:
+            obs: groups, each (N, *shape).
+            progress: the share of the budget that is used, in [0, 1].
+        """
+        ...
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The deterministic policy, for evaluation and export: (N, *action shape) in the environment's range."""
+        ...
+
+    def learn(self, memory: Memory, progress: float) -> Metrics:
+        """Improve from what the memory holds. No value crosses to the host here, except where a stop rule needs it."""
+        ...
+
+
+class Memory(Protocol):
+    """Keeps experience. `take` belongs to rollouts, `sample` to replays; the config's `offers` says which it is."""
+
+    def add(self, obs: Obs, act: Act, step: Step) -> None:
+        """Store one vector step: the observation acted on, the act, and what came of it."""
+        ...
+
+    def take(self) -> Transition:
+        """All experience since the last call, with axes (T, N, …), and forget it."""
+        ...
+
+    def sample(self, batch_size: int) -> Transition:
+        """Draw `batch_size` transitions, with axes (B, …)."""
+        ...
+
+    def feedback(self, batch: Transition, error: Tensor) -> None:
+        """Tell how surprising each sample was (B,). A no-op in all but prioritized memories."""
+        ...
+
+
+class Network(Protocol):
+    """A `torch.nn.Module` from observation groups to features."""
+
+    def __call__(self, obs: Obs) -> Tensor:
+        """Groups, each (*batch, *shape), to features (*batch, outputs)."""
+        ...
+
+
+class Normalizer(Protocol):
+    """A `torch.nn.Module` whose statistics are buffers, moved by `update` alone."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Normalise ``(*batch, *shape)`` by the present statistics."""
+        ...
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Undo `__call__`."""
+        ...
+
+    def scale(self, x: Tensor) -> Tensor:
+        """Divide by the spread without shifting: for rewards and advantages, whose sign must stay."""
+        ...
+
+    def update(self, x: Tensor) -> None:
+        """Move the statistics by a batch ``(*batch, *shape)``."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """The statistics."""
+        ...
+
+
+class Reporter(Protocol):
+    """Consumes metrics rows. Isolated: one that raises is switched off with a warning."""
+
+    scope: Literal["seed", "trial"]
+    """``seed``: one instance in each session's process. ``trial``: one in the parent, which sees every session."""
+
+    def start(self, run: Mapping[str, Any]) -> None:
+        """Called once, before the first row, with the run's manifest (and ``seed`` for scope ``seed``)."""
+        ...
+
+    def report(self, row: Mapping[str, Any]) -> None:
+        """One row: ``kind`` (``train``, ``eval`` or ``progress``), ``seed``, ``env_steps`` and metrics as numbers."""
+        ...
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Called once at the end with the session's or the trial's summary."""
+        ...
+
+
+class Launcher(Protocol):
+    """Runs the sessions of a trial somewhere."""
+
+    def launch(
+        self, jobs: Sequence[Mapping[str, Any]], on_row: Callable[[Mapping[str, Any]], None]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Run each job (arguments of `slmk.session.run_session`), pass its rows on, and return the summaries."""
+        ...
