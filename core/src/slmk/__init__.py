@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from slmk.config import Linear as Linear
     from slmk.config import MemoryConfig as MemoryConfig
     from slmk.config import NetworkConfig as NetworkConfig
+    from slmk.config import NonNegative as NonNegative
     from slmk.config import NormalizerConfig as NormalizerConfig
     from slmk.config import Positive as Positive
     from slmk.config import PositiveInt as PositiveInt
@@ -61,6 +62,7 @@ _HOMES = {
         "Linear",
         "MemoryConfig",
         "NetworkConfig",
+        "NonNegative",
         "NormalizerConfig",
         "Positive",
         "PositiveInt",

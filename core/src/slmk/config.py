@@ -16,6 +16,7 @@ __all__ = [
     "Linear",
     "MemoryConfig",
     "NetworkConfig",
+    "NonNegative",
     "NormalizerConfig",
     "Positive",
     "PositiveInt",
@@ -25,6 +26,8 @@ __all__ = [
     "TargetConfig",
 ]
 
+NonNegative = Annotated[float, Field(ge=0)]
+"""A float of 0 or more."""
 Positive = Annotated[float, Field(gt=0)]
 """A float above 0."""
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -40,7 +43,8 @@ class Config(BaseModel):
     tuples. The string literal under a field is its documentation.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # `defer_build`: a schema is compiled when it is first used; all at import would cost `slmk --help` 60 ms.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """Yield ``(path, message)`` for what is wrong with these options in the light of the whole spec.

@@ -61,6 +61,10 @@ class SpecError(SlmkError):
         self.problems = tuple(sorted(problems, key=lambda p: (p.file or "", p.line or 0, p.path)))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Problem, ...]]]:
+        """Sessions send their errors to the parent process."""
+        return type(self), (self.problems,)
+
 
 class PluginError(SlmkError):
     """A plugin is broken, misspells a hook, breaks the contract, or claims a name that is taken."""

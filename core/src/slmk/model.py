@@ -37,11 +37,10 @@ class Model(nn.Module):
 
     def forward(self, role: str, obs: Obs) -> Tensor:
         """Features (*batch, outputs) of the role's network for groups of shape (*batch, *shape)."""
-        normalizers = self.normalizers._modules
-        inputs = {
-            name: normalizer(obs[name]) if (normalizer := normalizers.get(name)) is not None else obs[name]
-            for name in self._groups[role]
-        }
+        inputs = {name: obs[name] for name in self._groups[role]}
+        for name, normalizer in self.normalizers._modules.items():
+            if name in inputs:
+                inputs[name] = normalizer(inputs[name])  # type: ignore[misc]
         return self.networks[role](inputs)  # type: ignore[no-any-return]
 
     def observe(self, obs: Obs) -> None:

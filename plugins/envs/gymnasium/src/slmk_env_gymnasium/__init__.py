@@ -1,0 +1,55 @@
+"""Gymnasium environments for slmk: the options, and the hook that offers the backend."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+from slmk.component import Component
+from slmk.config import EnvConfig, Positive, PositiveInt
+from slmk.hookspecs import hookimpl
+
+__all__ = ["GymnasiumConfig", "slmk_env_backends"]
+
+
+class GymnasiumConfig(EnvConfig):
+    """Any environment that is registered with Gymnasium."""
+
+    id: str
+    """Registered id, such as ``CartPole-v1``; ``module:Name-v0`` imports `module` first, so that it can register."""
+    imports: tuple[str, ...] = ()
+    """Modules to import because they register environments."""
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the environment itself, such as ``{ healthy_reward = 0.5 }``, passed to ``gymnasium.make``."""
+    vectorization: Literal["auto", "native", "sync", "async"] = "auto"
+    """How N environments are stepped: ``native`` by the environment's own vectorised class, ``sync`` one after the
+    other in this process, ``async`` shared among worker processes. ``auto`` takes native where there is one, and
+    otherwise measures sync against async at the start; both give the same trajectories."""
+    max_episode_steps: PositiveInt | Literal[0] = 0
+    """Time limit in the environment's own steps, after which an episode is truncated; 0 for that of the id."""
+    action_repeat: PositiveInt = 1
+    """Each action is applied this many times and the rewards are added up."""
+    reward_scale: Positive = 1.0
+    """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
+    render: bool = False
+    """Create the environments so that ``render`` gives pictures."""
+
+    def for_evaluation(self, num_envs: int) -> GymnasiumConfig:
+        """These options with plain rewards, and without measuring: evaluation is too short to pay for that."""
+        vectorization = "sync" if self.vectorization == "auto" else self.vectorization
+        return self.model_copy(update={"num_envs": num_envs, "reward_scale": 1.0, "vectorization": vectorization})
+
+
+@hookimpl
+def slmk_env_backends() -> list[Component]:
+    """The backend ``gymnasium``."""
+    return [
+        Component(
+            name="gymnasium",
+            config=GymnasiumConfig,
+            target="slmk_env_gymnasium.backend:GymnasiumEnv",
+            summary="Any environment registered with Gymnasium: classic control, Box2D, MuJoCo, your own.",
+            requires=("gymnasium",),
+            install="slmk-env-gymnasium[all]",
+        )
+    ]

@@ -1,0 +1,52 @@
+# Three commands, each of which does all of its own set-up: make demo, make test, make bench.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv does not read pip's settings: where pip is told of a folder of wheels, tell uv as well.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+UV := $(shell command -v uv || echo .cache/uv/bin/uv)
+MANIFESTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/*/pyproject.toml)
+
+.PHONY: help setup demo test check bench docs clean
+
+help:  ## Show this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: $(VENV)/.done  ## Create .venv with the lab and its tools.
+
+demo: setup  ## Train PPO on CartPole and write a report: about a minute.
+	$(BIN)/slmk run
+
+test: setup check  ## Lint, type-check and test everything.
+	$(BIN)/pytest -n auto
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.bench  ## Measure speed against Stable-Baselines3 and hand-written loops.
+	$(BIN)/pytest tests/benchmarks core/tests --benchmark-only --benchmark-json=.benchmarks/latest.json
+
+docs: setup  ## Write the generated pages of docs/ again.
+	$(BIN)/python docs/generate.py
+
+clean:  ## Remove what make has made.
+	rm -rf $(VENV) .cache .benchmarks .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.done: $(MANIFESTS) | uv
+	test -x $(BIN)/python || $(UV) venv --quiet --python "$$(cat .python-version)" $(VENV)
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r pyproject.toml --group dev
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.done
+	$(UV) pip install --quiet --python $(BIN)/python -r pyproject.toml --group dev --group bench
+	mkdir -p .benchmarks
+	touch $@
+
+.PHONY: uv
+uv:
+	@test -x "$$(command -v $(UV))" || { $(PYTHON) -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv; }

@@ -1,0 +1,143 @@
+"""From a blueprint to parts: the one place where components are imported and joined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from slmk.env_info import EnvInfo
+from slmk.errors import Problem, SpecError, did_you_mean
+from slmk.model import Model
+from slmk.protocols import Algorithm, Env, Memory, Parts, Role
+from slmk.registry import Registry, get_registry
+from slmk.spec import Blueprint
+from slmk.streams import Streams
+
+__all__ = ["build_algorithm", "build_env", "build_memory", "resolve_device"]
+
+MASK = "mask"
+"""The observation group that says which discrete actions are allowed; read by action heads, not by networks."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """The torch device of that name.
+
+    Raises:
+        SpecError: the name is not one of a device, or the device is not there.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError([Problem("not a device of this machine", "run.device", found=name, hint=reason)]) from error
+    return device
+
+
+def build_env(blueprint: Blueprint, *, num_envs: int | None = None, seed: int, registry: Registry | None = None) -> Env:
+    """The environments of a blueprint; with `num_envs`, as many for evaluation."""
+    component, config = blueprint.env.component, blueprint.env.config
+    if num_envs is not None:
+        config = config.for_evaluation(num_envs)  # type: ignore[attr-defined]
+    target: Any = (registry or get_registry()).load(component)
+    return target(config, device=resolve_device(blueprint.run.device), seed=seed)  # type: ignore[no-any-return]
+
+
+def build_algorithm(
+    blueprint: Blueprint, env: EnvInfo, streams: Streams, registry: Registry | None = None, iterations: int = 0
+) -> Algorithm:
+    """The algorithm of a blueprint with its networks and normalizers, for environments as described by `env`.
+
+    Raises:
+        SpecError: a role reads a group that the environment does not have, or the algorithm refuses the spaces.
+    """
+    registry = registry or get_registry()
+    target: Any = registry.load(blueprint.algorithm.component)
+    config = blueprint.algorithm.config
+    roles: dict[str, Role] = target.roles(config, env) if hasattr(target, "roles") else {}
+    groups = {role: _groups_of(blueprint, role, env) for role in roles}
+    model = Model(
+        {role: _build_network(blueprint, role, roles[role], groups[role], env, streams, registry) for role in roles},
+        {role: (*groups[role], *roles[role].extra) for role in roles},
+        _obs_normalizers(blueprint, env, {name for names in groups.values() for name in names}, registry),
+    ).to(env.device)
+    others = {role: part for role, part in blueprint.normalizers.items() if role != "obs"}
+    parts = Parts(
+        model=model,
+        normalizers={
+            role: registry.load(part.component)(part.config, ()).to(env.device)  # type: ignore[operator]
+            for role, part in others.items()
+        },
+        generator=streams.generator("policy", env.device),
+        compile=blueprint.run.compile,
+        iterations=iterations,
+    )
+    return target(config, env, parts)  # type: ignore[no-any-return]
+
+
+def build_memory(
+    blueprint: Blueprint, env: EnvInfo, horizon: int, streams: Streams, registry: Registry | None = None
+) -> Memory | None:
+    """The memory of a blueprint, or None where the algorithm needs none."""
+    if blueprint.memory is None:
+        return None
+    target: Any = (registry or get_registry()).load(blueprint.memory.component)
+    generator = streams.generator("memory", env.device)
+    return target(blueprint.memory.config, env, horizon, generator)  # type: ignore[no-any-return]
+
+
+def _groups_of(blueprint: Blueprint, role: str, env: EnvInfo) -> tuple[str, ...]:
+    """The observation groups a role reads: as the spec says, or all but the mask."""
+    wanted: tuple[str, ...] = blueprint.networks[role].config.obs  # type: ignore[attr-defined]
+    known = env.observation_spaces
+    problems = [
+        Problem(
+            "the environment has no such observation group",
+            f"network.{role}.obs",
+            expected=" or ".join(known),
+            found=name,
+            hint=did_you_mean(name, known),
+        )
+        for name in wanted
+        if name not in known
+    ]
+    if problems:
+        raise SpecError(problems)
+    return wanted or tuple(name for name in known if name != MASK)
+
+
+def _build_network(
+    blueprint: Blueprint,
+    name: str,
+    role: Role,
+    groups: tuple[str, ...],
+    env: EnvInfo,
+    streams: Streams,
+    registry: Registry,
+) -> nn.Module:
+    part = blueprint.networks[name]
+    inputs = {group: env.observation_spaces[group] for group in groups} | dict(role.extra)
+    target: Any = registry.load(part.component)
+    # Weights are drawn on the CPU, so that they do not depend on the device.
+    generator = streams.generator(f"init/{name}", torch.device("cpu"))
+    return target(part.config, inputs, role, generator)  # type: ignore[no-any-return]
+
+
+def _obs_normalizers(
+    blueprint: Blueprint, env: EnvInfo, groups: set[str], registry: Registry
+) -> dict[str, nn.Module]:
+    """A normalizer for each group of real numbers that some role reads, where the spec has ``[normalizer.obs]``."""
+    part = blueprint.normalizers.get("obs")
+    if part is None:
+        return {}
+    target: Any = registry.load(part.component)
+    spaces = {name: env.observation_spaces[name] for name in sorted(groups)}
+    return {name: target(part.config, space.shape) for name, space in spaces.items() if _is_real(space)}
+
+
+def _is_real(space: Any) -> bool:
+    return space.dtype is not None and space.dtype.kind == "f"
+
+

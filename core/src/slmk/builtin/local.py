@@ -1,0 +1,133 @@
+"""The launcher ``local``: sessions as processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from slmk.builtin import LocalConfig
+from slmk.errors import RunError, SlmkError
+
+__all__ = ["Local"]
+
+OnRow = Callable[[Mapping[str, Any]], None]
+
+
+class Local:
+    """Runs one session in this process, and several in processes of their own, a few at a time."""
+
+    def __init__(self, config: LocalConfig) -> None:
+        self.config = config
+
+    def launch(self, jobs: Sequence[Mapping[str, Any]], on_row: OnRow) -> Sequence[Mapping[str, Any]]:
+        """See `slmk.protocols.Launcher.launch`. Ctrl-C and SIGTERM reach every session, which save and stop.
+
+        Raises:
+            SlmkError: the first error of a session; the others are asked to save and stop.
+        """
+        if len(jobs) == 1:
+            from slmk.session import run_session
+
+            return [run_session(jobs[0], on_row)]
+        return _Pool(jobs, on_row, self.config.parallel or max(1, _cores())).run()
+
+
+def _cores() -> int:
+    """Cores this process may use; fewer than the machine has inside a container or under taskset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Pool:
+    """Spawned sessions, each with a pipe that carries ``(word, value)`` messages to this process."""
+
+    def __init__(self, jobs: Sequence[Mapping[str, Any]], on_row: OnRow, size: int) -> None:
+        self.waiting = list(enumerate(jobs))
+        self.on_row = on_row
+        self.size = size
+        self.context = multiprocessing.get_context("spawn")
+        self.running: dict[Connection, tuple[int, Any]] = {}
+        self.summaries: dict[int, Mapping[str, Any]] = {}
+        self.error: BaseException | None = None
+
+    def run(self) -> list[Mapping[str, Any]]:
+        """Until every session has ended."""
+        before = signal.getsignal(signal.SIGTERM)
+        with suppress(ValueError):  # Not the main thread.
+            signal.signal(signal.SIGTERM, lambda *_: self.stop(signal.SIGTERM))
+        try:
+            while self.waiting or self.running:
+                self._turn()
+        finally:
+            with suppress(ValueError):
+                signal.signal(signal.SIGTERM, before)
+        if self.error is not None:
+            raise self.error
+        return [self.summaries[index] for index in sorted(self.summaries)]
+
+    def stop(self, number: int) -> None:
+        """Start no more sessions, and signal those that run."""
+        self.waiting.clear()
+        for _, process in self.running.values():
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+
+    def _turn(self) -> None:
+        while self.waiting and len(self.running) < self.size:
+            self._start(*self.waiting.pop(0))
+        try:
+            for connection in wait(list(self.running), timeout=1.0):
+                self._receive(connection)  # type: ignore[arg-type]
+        except KeyboardInterrupt:  # The terminal has signalled the sessions too, as they are of the same group.
+            self.waiting.clear()
+
+    def _start(self, index: int, job: Mapping[str, Any]) -> None:
+        ours, theirs = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=_work, args=(dict(job), theirs), daemon=False)
+        process.start()
+        theirs.close()
+        self.running[ours] = (index, process)
+
+    def _receive(self, connection: Connection) -> None:
+        index, process = self.running[connection]
+        try:
+            word, value = connection.recv()
+        except EOFError:
+            process.join()
+            del self.running[connection]
+            if index not in self.summaries and self.error is None:
+                self._fail(RunError(f"a session died (exit code {process.exitcode}); `slmk resume` goes on with it"))
+            return
+        if word == "row":
+            self.on_row(value)
+        elif word == "done":
+            self.summaries[index] = value
+        else:
+            self._fail(value)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.error is None:
+            self.error = error
+            self.stop(signal.SIGTERM)
+
+
+def _work(job: Mapping[str, Any], connection: Connection) -> None:
+    """The body of a session's process."""
+    from slmk.session import run_session
+
+    def send(row: Mapping[str, Any]) -> None:
+        try:
+            connection.send(("row", dict(row)))
+        except BrokenPipeError:  # The parent is gone: nobody is left to wait for this session.
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        connection.send(("done", run_session(job, send)))
+    except SlmkError as error:
+        connection.send(("error", error))
+    except KeyboardInterrupt:
+        connection.send(("error", RunError("interrupted before the first checkpoint")))

@@ -1,0 +1,168 @@
+"""Checkpoints: a tree of state as safetensors and JSON, written so that a crash never leaves half a one.
+
+No pickle anywhere: loading a checkpoint from a stranger runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from slmk.errors import CheckpointError, RunError
+
+if TYPE_CHECKING:
+    from slmk.run import Run
+
+__all__ = ["Checkpoints", "read_checkpoint", "write_checkpoint"]
+
+FORMAT = 1
+"""Version of the files; another one is refused."""
+TENSORS, TREE = "state.safetensors", "state.json"
+_REFERENCE = "$tensor"
+
+
+class Checkpoints:
+    """The checkpoints of one session: the last `keep` and the best."""
+
+    def __init__(self, directory: Path, keep: int = 2) -> None:
+        self.directory = directory
+        self.keep = keep
+
+    def save(self, run: Run, *, best: bool = False) -> None:
+        """Write the run's state, and drop what is no longer kept.
+
+        Raises:
+            RunError: the disk is full or the directory cannot be written.
+        """
+        name = f"{run.env_steps:012d}"
+        about = {
+            "env_steps": run.env_steps,
+            "seed": run.seed,
+            "env": run.env.info.to_json(),
+            "policy": run.blueprint.policy_sections(),
+        }
+        try:
+            write_checkpoint(self.directory / name, run.state_dict(), about)
+            if best:
+                _write_synced(self.directory / "best.tmp", name.encode())
+                (self.directory / "best.tmp").replace(self.directory / "best")
+            self._prune()
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"cannot write a checkpoint to {self.directory}: {error}") from error
+
+    def latest(self) -> Path | None:
+        """The newest whole checkpoint, or None."""
+        return max(self._whole(), default=None)
+
+    def best(self) -> Path | None:
+        """The checkpoint with the best evaluation, or else the newest, or None."""
+        marker = self.directory / "best"
+        path = self.directory / marker.read_text() if marker.exists() else None
+        return path if path is not None and path.exists() else self.latest()
+
+    def _whole(self) -> list[Path]:
+        return [path for path in self.directory.glob("[0-9]*") if path.suffix != ".tmp"]
+
+    def _prune(self) -> None:
+        kept = {*sorted(self._whole())[-self.keep :], self.best()}
+        for path in self.directory.iterdir():
+            if path.is_dir() and path not in kept:
+                shutil.rmtree(path)
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Write a state tree to the directory `path`: under a temporary name, synced, then renamed into place.
+
+    Raises:
+        OSError: the disk is full or the directory cannot be written; nothing is left of this checkpoint then.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    tensors: dict[str, Tensor] = {}
+    tree = _split(state, "", tensors, {})
+    try:
+        save_file(tensors, temporary / TENSORS)
+        _sync(temporary / TENSORS)
+        text = json.dumps({"format": FORMAT, "about": about, "state": tree}, allow_nan=True)
+        _write_synced(temporary / TREE, text.encode())
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+        _sync(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The state tree of a checkpoint, with tensors on `device`, and what was written about it.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, truncated or foreign, or of another format.
+    """
+    try:
+        document = json.loads((path / TREE).read_text())
+        if document["format"] != FORMAT:
+            raise CheckpointError(f"{path}: checkpoint format {document['format']}; this slmk reads format {FORMAT}")
+        tensors = load_file(path / TENSORS, device=str(device))
+        return _join(document["state"], tensors), document["about"]
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: not a checkpoint: {error.filename} is missing") from error
+    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: the checkpoint is truncated or not one of slmk: {error}") from error
+
+
+def _split(value: Any, name: str, tensors: dict[str, Tensor], seen: dict[Any, str]) -> Any:
+    """The tree as JSON, with tensors moved to `tensors`; those that share their memory are written once."""
+    match value:
+        case Tensor() | np.ndarray():
+            tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value.detach()
+            key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.numel() == 0)
+            if key not in seen or tensor.numel() == 0:
+                seen[key] = name
+                tensors[name] = tensor.cpu().contiguous().clone()
+            return {_REFERENCE: seen[key]}
+        case Mapping():
+            return {str(k): _split(v, f"{name}/{k}" if name else str(k), tensors, seen) for k, v in value.items()}
+        case list() | tuple():
+            return [_split(item, f"{name}/{index}", tensors, seen) for index, item in enumerate(value)]
+        case np.generic():
+            return value.item()
+    return value
+
+
+def _join(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    match value:
+        case {"$tensor": str(name), **rest} if not rest:
+            return tensors[name]
+        case dict():
+            return {key: _join(item, tensors) for key, item in value.items()}
+        case list():
+            return [_join(item, tensors) for item in value]
+    return value
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Force a file or directory to the disk. Directories cannot be opened on Windows, where renames are journalled."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

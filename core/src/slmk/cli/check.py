@@ -1,0 +1,42 @@
+"""``slmk check``: are these specs right?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from slmk.cli.present import show_error
+from slmk.errors import SlmkError
+from slmk.spec import Blueprint, load
+
+__all__ = ["check"]
+
+
+@click.command()
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the spec.")
+def check(specs: tuple[Path, ...], overrides: tuple[str, ...]) -> int:
+    """Check each SPEC as a whole and print every mistake. Nothing is built or written.
+
+    Exits with 0 if all is right, 2 if a spec is wrong, 3 if one asks for a plugin that is broken.
+    """
+    codes = [_check(spec, overrides) for spec in specs]
+    return 2 if 2 in codes else max(codes)
+
+
+def _check(spec: Path, overrides: tuple[str, ...]) -> int:
+    try:
+        blueprint = load(spec, overrides)
+    except SlmkError as error:
+        show_error(error)
+        return error.exit_code
+    click.echo(f"{click.style('ok', fg='green')} {spec}: {_summary(blueprint)}")
+    return 0
+
+
+def _summary(blueprint: Blueprint) -> str:
+    run = blueprint.run
+    env = getattr(blueprint.env.config, "id", "") or blueprint.env.component.name
+    seeds = f"{run.seeds} seed{'s' if run.seeds > 1 else ''}"
+    return f"{blueprint.algorithm.component.name} on {env}, {run.env_steps:,} env steps, {seeds}"

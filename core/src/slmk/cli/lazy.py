@@ -1,0 +1,70 @@
+"""A click group whose commands are known by a table and imported when they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import click
+
+from slmk.errors import did_you_mean
+
+__all__ = ["LazyCommand", "LazyGroup"]
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """Where a command is, and what ``--help`` says about it without importing it."""
+
+    target: str
+    """``module:attribute`` of the click command."""
+    summary: str
+    logs: bool = True
+    """Whether it logs; the others are spared the import of structlog."""
+
+
+class LazyGroup(click.Group):
+    """Commands from a table first, then those that plugins offer."""
+
+    def __init__(self, *args: Any, commands: Mapping[str, LazyCommand], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._table = commands
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        return [*self._table, *(name for name in sorted(_offered()) if name not in self._table)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported; None if there is none of that name."""
+        entry = self._table.get(cmd_name)
+        if entry is None:
+            return _offered().get(cmd_name)
+        module, _, attribute = entry.target.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name for one that is unknown."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            hint = did_you_mean(args[0], self.list_commands(ctx)) or "see slmk --help"
+            ctx.fail(f"no command is called '{args[0]}'; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table's commands, imported by nobody, and those of plugins."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in self._table.items()])
+        offered = {name: command for name, command in _offered().items() if name not in self._table}
+        if offered:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, command.get_short_help_str()) for name, command in offered.items()])
+
+
+def _offered() -> dict[str, click.Command]:
+    from slmk.registry import get_registry
+
+    return get_registry().commands()

@@ -1,0 +1,132 @@
+"""Commands that train, score and look at runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from slmk.errors import RunError
+
+if TYPE_CHECKING:
+    from slmk.trial import Result
+
+__all__ = ["baseline", "eval_", "list_", "report", "resume", "run"]
+
+DEMO = Path(__file__).parent.parent / "demo.toml"
+DEV = (
+    "run.env_steps=10_000",
+    "run.seeds=1",
+    "run.eval_episodes=2",
+    "run.compile='off'",
+    "run.debug=true",
+)
+"""What ``--dev`` sets: a small run with every check on."""
+
+_sets = click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the spec.")
+
+
+@click.command()
+@click.argument("spec", type=click.Path(dir_okay=False, path_type=Path), default=DEMO, required=False)
+@_sets
+@click.option("--seeds", type=click.IntRange(min=1), help="How many seeds to run.")
+@click.option("--device", help="Where to compute, such as cpu or cuda.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--dev", is_flag=True, help="A small run of one seed with every check on.")
+@click.option("--render", is_flag=True, help="When done, show episodes of the first seed's policy in a window.")
+@click.option("--profile", is_flag=True, help="Write profile.txt beside each seed's metrics.")
+def run(
+    spec: Path,
+    overrides: tuple[str, ...],
+    seeds: int | None,
+    device: str | None,
+    out: Path,
+    dev: bool,
+    render: bool,
+    profile: bool,
+) -> None:
+    """Train SPEC; without one, the demo: PPO learns CartPole."""
+    from slmk import trial
+
+    changes = (*(DEV if dev else ()), *overrides)
+    if seeds is not None:
+        changes = (*changes, f"run.seeds={seeds}")
+    if device is not None:
+        changes = (*changes, f"run.device='{device}'")
+    result = trial.run(spec, changes, out=out, profile=profile)
+    _exit_if_interrupted(result)
+    if render:
+        _evaluate(result.directory, episodes=1, render=True, video=None, overrides=())
+
+
+@click.command()
+@click.argument("directory", metavar="RUN", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--profile", is_flag=True, help="Write profile.txt beside each seed's metrics.")
+def resume(directory: Path, profile: bool) -> None:
+    """Go on with RUN from the newest checkpoint of each seed."""
+    from slmk import trial
+
+    _exit_if_interrupted(trial.resume(directory, profile=profile))
+
+
+@click.command(name="eval")
+@click.argument("directory", metavar="RUN", type=click.Path(exists=True, path_type=Path))
+@click.option("--episodes", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--render", is_flag=True, help="Show the episodes in a window.")
+@click.option("--video", type=click.Path(path_type=Path), help="Write the episodes to this file (.mp4 or .gif).")
+@_sets
+def eval_(directory: Path, episodes: int, render: bool, video: Path | None, overrides: tuple[str, ...]) -> None:
+    """Score the best policy of RUN (a run, one of its seeds, or a checkpoint) on episodes of its own."""
+    _evaluate(directory, episodes, render=render, video=video, overrides=overrides)
+
+
+@click.command(name="list")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
+def list_(out: Path) -> None:
+    """List the runs under a directory, newest last."""
+    from slmk.listing import print_runs
+
+    print_runs(out)
+
+
+@click.command()
+@click.argument("directories", metavar="RUN...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The page to write.")
+def report(directories: tuple[Path, ...], output: Path | None) -> None:
+    """Write the report page of RUN, or one that compares several."""
+    try:
+        from slmk_reporter_report.page import build_report
+    except ModuleNotFoundError as error:
+        raise RunError("reports need the plugin: pip install slmk-reporter-report") from error
+
+    target = output or (directories[0] / "report.html" if len(directories) == 1 else Path("comparison.html"))
+    build_report(directories, target)
+    click.echo(f"report: {target}")
+
+
+@click.command()
+@click.argument("specs", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True)
+def baseline(specs: tuple[Path, ...], episodes: int) -> None:
+    """Measure the random policy in the environment of each SPEC, and store it in the spec's folder."""
+    from slmk.baseline import measure
+
+    for spec in specs:
+        click.echo(measure(spec, episodes))
+
+
+def _evaluate(
+    directory: Path, episodes: int, *, render: bool, video: Path | None, overrides: tuple[str, ...]
+) -> None:
+    from slmk.scoring import score
+
+    result: Any = score(directory, episodes, render=render, video=video, overrides=overrides)
+    click.echo(result)
+
+
+def _exit_if_interrupted(result: Result) -> None:
+    """130 after Ctrl-C, 143 after SIGTERM, as shells do."""
+    if result.interrupted is not None:
+        click.echo(f"interrupted; go on with: slmk resume {result.directory}", err=True)
+        raise SystemExit(128 + result.interrupted)

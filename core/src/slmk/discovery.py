@@ -1,0 +1,168 @@
+"""Loading plugins one by one, so that a broken one is a fact about itself and never disturbs another."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from inspect import isfunction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from slmk import config, hookspecs
+from slmk.component import API, KINDS, Component
+from slmk.errors import did_you_mean
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["Plugin", "component_fault", "failure", "from_file", "from_module", "installed"]
+
+_CONFIG_BASES: dict[str, type[config.Config]] = {
+    "env": config.EnvConfig,
+    "algo": config.AlgorithmConfig,
+    "net": config.NetworkConfig,
+    "memory": config.MemoryConfig,
+    "normalizer": config.NormalizerConfig,
+    "reporter": config.ReporterConfig,
+    "launcher": config.LauncherConfig,
+}
+_DECLARATIONS = {"algo": "memory", "memory": "offers"}
+"""The class variable that a config of a kind must set, because specs are checked by it."""
+_HOOKS = frozenset(name for name in vars(hookspecs) if name.startswith("slmk_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One module that implements hooks, with what it offers or the reason why it offers nothing."""
+
+    name: str
+    """The entry point's name, by convention ``<kind>-<name>``."""
+    distribution: str
+    """The distribution it came with, or the path of a file."""
+    version: str
+    components: tuple[tuple[str, Component], ...] = ()
+    """What it offers, as (name of the kind, component)."""
+    commands: tuple[click.Command, ...] = ()
+    fault: str = ""
+    """Why it is broken; empty for a healthy plugin."""
+    hint: str | None = None
+    """What to do about the fault."""
+
+
+class _HookError(Exception):
+    """A plugin breaks the rules for hooks; the message says how."""
+
+
+def installed() -> Iterator[Plugin]:
+    """Every plugin that an installed distribution announces in the entry-point group ``slmk``, by name."""
+    for entry in sorted(metadata.entry_points(group=hookspecs.PROJECT), key=lambda entry: entry.name):
+        distribution, version = (entry.dist.name, entry.dist.version) if entry.dist else (entry.value, "")
+        yield _load(entry.name, distribution, version, entry.load)
+
+
+def from_module(module: Any) -> Plugin:
+    """A module (or any object whose attributes are hook implementations) as a plugin, without an entry point."""
+    name = getattr(module, "__name__", type(module).__name__)
+    return _load(name, name, str(getattr(module, "__version__", "")), lambda: module)
+
+
+def from_file(path: Path) -> Plugin:
+    """A Python file as a plugin.
+
+    Its folder goes to the end of ``sys.path``, so that worker processes find a target ``"<stem>:attribute"`` too.
+    """
+    return _load(path.stem, str(path), "", lambda: _import_file(path))
+
+
+def _import_file(path: Path) -> object:
+    if not path.is_file():
+        raise _HookError(f"there is no file {path}")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    module = import_module(path.stem)
+    origin = getattr(module, "__file__", None)
+    if origin is None or Path(origin).resolve() != path.resolve():
+        raise _HookError(f"its name '{path.stem}' is that of another module ({origin or 'built in'}); rename the file")
+    return module
+
+
+def _load(name: str, distribution: str, version: str, import_plugin: Callable[[], object]) -> Plugin:
+    try:
+        components, commands = _call_hooks(import_plugin())
+    except _HookError as error:
+        return Plugin(name, distribution, version, fault=str(error))
+    except (Exception, SystemExit) as error:
+        fault, hint = failure(error)
+        return Plugin(name, distribution, version, fault=fault, hint=hint)
+    return Plugin(name, distribution, version, components, commands)
+
+
+def failure(error: BaseException) -> tuple[str, str | None]:
+    """Why an import or a call failed, in one line, and the command that mends it where that is known."""
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return reason, f"pip install {error.name.partition('.')[0].replace('_', '-')}"
+    return reason, None
+
+
+def _call_hooks(module: object) -> tuple[tuple[tuple[str, Component], ...], tuple[click.Command, ...]]:
+    """Call every hook of one plugin. A manager of its own keeps its errors and its results apart from all others'."""
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    _refuse_misspelt_hooks(module, manager)
+    try:
+        manager.register(module)
+    except pluggy.PluginValidationError as error:
+        raise _HookError(str(error).replace("\n", "; ")) from error
+    components = tuple(
+        (kind.name, component) for kind in KINDS.values() for component in _results(manager, kind.hook, Component)
+    )
+    return components, tuple(_commands(manager))
+
+
+def _refuse_misspelt_hooks(module: object, manager: pluggy.PluginManager) -> None:
+    for name in dir(module):
+        marked = manager.parse_hookimpl_opts(module, name) is not None
+        if marked and name not in _HOOKS:
+            hint = did_you_mean(name, _HOOKS) or f"hooks are {', '.join(sorted(_HOOKS))}"
+            raise _HookError(f"'{name}' is not a hook; {hint}")
+        if not marked and name in _HOOKS and isfunction(getattr(module, name)):
+            raise _HookError(f"'{name}' is not marked as a hook; put @slmk.hookimpl above it")
+
+
+def _results(manager: pluggy.PluginManager, hook: str, expected: type) -> Iterator[Any]:
+    for offered in getattr(manager.hook, hook)():
+        if not isinstance(offered, Iterable) or isinstance(offered, str):
+            raise _HookError(f"{hook} must return a list, not a {type(offered).__name__}")
+        for item in offered:
+            if not isinstance(item, expected):
+                raise _HookError(f"{hook} must offer {expected.__name__} objects, not a {type(item).__name__}")
+            yield item
+
+
+def _commands(manager: pluggy.PluginManager) -> Iterator[click.Command]:
+    if manager.hook.slmk_commands.get_hookimpls():
+        import click  # Only the command line needs it.
+
+        yield from _results(manager, "slmk_commands", click.Command)
+
+
+def component_fault(kind: str, component: Component) -> str:
+    """How a component breaks the contract; empty if it does not."""
+    base, options = _CONFIG_BASES[kind], component.config
+    if component.api != API:
+        return f"it is written for version {component.api} of the plugin contract, and this slmk has version {API}"
+    if not (isinstance(options, type) and issubclass(options, base)):
+        return f"its config must be a subclass of slmk.{base.__name__}"
+    if "name" in options.model_fields:
+        return f"{options.__name__} must not have a field 'name': that key chooses the component"
+    if kind in _DECLARATIONS and not hasattr(options, _DECLARATIONS[kind]):
+        return f"{options.__name__} does not set the class variable '{_DECLARATIONS[kind]}'"
+    if component.target.count(":") != 1:
+        return f"its target '{component.target}' is not of the form 'module:attribute'"
+    return ""

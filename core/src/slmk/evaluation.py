@@ -1,0 +1,101 @@
+"""Scores a policy on environments of its own, without touching training's random streams or statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slmk.assembly import build_env
+from slmk.batch import Obs
+from slmk.protocols import Env
+from slmk.registry import Registry
+from slmk.spec import Blueprint
+from slmk.streams import Streams
+
+__all__ = ["MAX_EPISODE_STEPS", "Episodes", "Evaluator", "play"]
+
+MAX_ENVS = 16
+"""Evaluation environments at most; more episodes are played one after another."""
+MAX_EPISODE_STEPS = 100_000
+"""An episode that no time limit ends is cut here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Episodes:
+    """Undiscounted returns and lengths of whole episodes."""
+
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+
+    def as_row(self) -> dict[str, float]:
+        """The metrics of an evaluation row."""
+        return {
+            "eval/return_mean": float(np.mean(self.returns)),
+            "eval/return_std": float(np.std(self.returns)),
+            "eval/length_mean": float(np.mean(self.lengths)),
+            "eval/episodes": len(self.returns),
+        }
+
+
+def play(
+    env: Env, policy: Callable[[Obs], Tensor], episodes: int, *, seed: int, each_step: Callable[[], None] | None = None
+) -> Episodes:
+    """Play `episodes` whole episodes, an equal share in each environment.
+
+    The share is fixed beforehand: taking the first that end would favour short episodes.
+
+    Args:
+        env: the environments; they are reset.
+        policy: actions for a batch of observations.
+        episodes: how many; the environments left over in the last round are not counted.
+        seed: of the reset.
+        each_step: called after every vector step, to record frames for one.
+    """
+    num_envs = env.info.num_envs
+    quota = np.array([episodes // num_envs + (index < episodes % num_envs) for index in range(num_envs)])
+    counted: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
+    returns, lengths = np.zeros(num_envs), np.zeros(num_envs, dtype=int)
+    obs = env.reset(seed)
+    while any(len(done) < share for done, share in zip(counted, quota, strict=True)):
+        step = env.step(policy(obs))
+        obs = step.obs
+        returns += step.reward.cpu().numpy()
+        lengths += 1
+        ended = (step.terminated | step.truncated).cpu().numpy() | (lengths >= MAX_EPISODE_STEPS)
+        for index in np.flatnonzero(ended):
+            if len(counted[index]) < quota[index]:
+                counted[index].append((float(returns[index]), int(lengths[index])))
+        returns[ended], lengths[ended] = 0.0, 0
+        if each_step is not None:
+            each_step()
+    played = [episode for done in counted for episode in done]
+    return Episodes(tuple(r for r, _ in played), tuple(n for _, n in played))
+
+
+class Evaluator:
+    """Evaluates during training, on environments built at the first evaluation and kept."""
+
+    def __init__(self, blueprint: Blueprint, streams: Streams, registry: Registry | None = None) -> None:
+        self._blueprint = blueprint
+        self._streams = streams
+        self._registry = registry
+        self._env: Env | None = None
+
+    @torch.no_grad()
+    def __call__(self, policy: Callable[[Obs], Tensor], env_steps: int) -> Episodes:
+        """Play the spec's number of episodes; their seed depends on the run's seed and `env_steps` alone."""
+        if self._env is None:
+            num_envs = min(self._blueprint.run.eval_episodes, MAX_ENVS)
+            seed = self._streams.integer("eval")
+            self._env = build_env(self._blueprint, num_envs=num_envs, seed=seed, registry=self._registry)
+        seed = self._streams.integer("eval", env_steps)
+        return play(self._env, policy, self._blueprint.run.eval_episodes, seed=seed)
+
+    def close(self) -> None:
+        """Free the evaluation environments."""
+        if self._env is not None:
+            self._env.close()

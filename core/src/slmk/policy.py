@@ -1,0 +1,103 @@
+"""A trained policy as a function, loaded from a run without its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from slmk.assembly import build_algorithm, resolve_device
+from slmk.batch import Obs
+from slmk.checkpoint import Checkpoints, read_checkpoint
+from slmk.env_info import EnvInfo
+from slmk.errors import CheckpointError
+from slmk.protocols import Algorithm
+from slmk.registry import Registry
+from slmk.spec import load_policy_sections
+from slmk.state import set_state
+from slmk.streams import Streams
+
+__all__ = ["Policy", "find_checkpoint"]
+
+Array = npt.NDArray[Any]
+
+
+class Policy:
+    """Maps observations to actions by the deterministic policy of a checkpoint, statistics frozen."""
+
+    def __init__(self, algorithm: Algorithm, env: EnvInfo) -> None:
+        self.algorithm = algorithm
+        self.env = env
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "cpu", registry: Registry | None = None) -> Policy:
+        """Load from a run directory (its first session), a session's directory, or one checkpoint.
+
+        Of a run or a session the best checkpoint by evaluation is taken. Only the plugins of the algorithm, networks
+        and normalizers are needed: neither the environment nor its simulator.
+
+        Raises:
+            CheckpointError: there is no checkpoint, or it cannot be read.
+        """
+        checkpoint = find_checkpoint(Path(path))
+        state, about = read_checkpoint(checkpoint, resolve_device(device))
+        env = EnvInfo.from_json({**about["env"], "num_envs": about["env"]["num_envs"]}, resolve_device(device))
+        blueprint = load_policy_sections(about["policy"], registry)
+        algorithm = build_algorithm(blueprint, env, Streams(about["seed"]), registry)
+        set_state(algorithm, state["algorithm"])
+        return cls(algorithm, env)
+
+    @torch.no_grad()
+    def __call__(self, obs: Array | Tensor | Mapping[str, Array | Tensor]) -> Array:
+        """Actions for one observation or a batch.
+
+        Args:
+            obs: groups by name, or the only group itself; each (*shape) or (B, *shape).
+
+        Returns:
+            The action (*action shape), or (B, *action shape) for a batch.
+
+        Raises:
+            ValueError: a group is missing, or has another shape than the environment's.
+        """
+        groups, batched = self._as_batch(obs)
+        action = self.algorithm.policy(groups).cpu().numpy()
+        return action if batched else action[0]
+
+    def _as_batch(self, obs: Array | Tensor | Mapping[str, Array | Tensor]) -> tuple[Obs, bool]:
+        spaces = self.env.observation_spaces
+        groups = dict(obs) if isinstance(obs, Mapping) else {next(iter(spaces)): obs}
+        if set(groups) != set(spaces):
+            raise ValueError(f"expected the observation groups {sorted(spaces)}, got {sorted(groups)}")
+        tensors, extra = {}, set()
+        for name, space in spaces.items():
+            tensor = torch.as_tensor(np.asarray(groups[name]), device=self.env.device)
+            shape = tuple(space.shape or ())
+            if tuple(tensor.shape[tensor.ndim - len(shape) :]) != shape or tensor.ndim - len(shape) > 1:
+                raise ValueError(f"group {name}: expected {shape} or (B, {shape}), got {tuple(tensor.shape)}")
+            extra.add(tensor.ndim - len(shape))
+            tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
+        if len(extra) != 1:
+            raise ValueError("some groups are a batch and some are not")
+        batched = extra.pop() == 1
+        return (tensors if batched else {name: tensor[None] for name, tensor in tensors.items()}), batched
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint that a run directory, a session directory or a checkpoint directory stands for.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if (path / "state.json").exists():
+        return path
+    sessions = [path] if (path / "checkpoints").is_dir() else sorted(path.glob("seed-*"))
+    for session in sessions:
+        if (best := Checkpoints(session / "checkpoints").best()) is not None:
+            return best
+    raise CheckpointError(f"{path}: no checkpoint here; expected a run, a seed-* folder of one, or a checkpoint")

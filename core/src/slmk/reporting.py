@@ -1,0 +1,52 @@
+"""The reporters of a run, isolated: one that raises is switched off with a warning, and the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+
+from slmk.registry import get_registry
+from slmk.spec import Blueprint
+
+__all__ = ["Reporters"]
+
+log = structlog.get_logger("slmk")
+
+
+class Reporters:
+    """Those reporters of a blueprint that belong to a scope, called in the order of the spec."""
+
+    def __init__(self, blueprint: Blueprint, scope: Literal["seed", "trial"], directory: Path) -> None:
+        registry = get_registry()
+        self._reporters: dict[str, Any] = {}
+        for part in blueprint.reporters:
+            target: Any = registry.load(part.component)
+            if target.scope == scope:
+                name = f"{part.component.name}.{len(self._reporters)}"
+                self._guard(name, lambda t=target, p=part, n=name: self._reporters.__setitem__(n, t(p.config, directory)))
+
+    def start(self, run: Mapping[str, Any]) -> None:
+        """See `slmk.protocols.Reporter.start`."""
+        self._each(lambda reporter: reporter.start(run))
+
+    def report(self, row: Mapping[str, Any]) -> None:
+        """See `slmk.protocols.Reporter.report`."""
+        self._each(lambda reporter: reporter.report(row))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """See `slmk.protocols.Reporter.finish`."""
+        self._each(lambda reporter: reporter.finish(summary))
+
+    def _each(self, call: Callable[[Any], None]) -> None:
+        for name, reporter in list(self._reporters.items()):
+            self._guard(name, lambda r=reporter: call(r))
+
+    def _guard(self, name: str, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            self._reporters.pop(name, None)
+            log.warning("reporter switched off", reporter=name.split(".")[0], error=f"{type(error).__name__}: {error}")

@@ -1,0 +1,120 @@
+"""One session: everything mutable of a training run with one seed, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil
+from time import perf_counter
+from typing import Any
+
+from slmk.assembly import build_algorithm, build_env, build_memory
+from slmk.checked import CheckedEnv
+from slmk.evaluation import Evaluator
+from slmk.protocols import Memory
+from slmk.registry import Registry
+from slmk.spec import Blueprint
+from slmk.state import State, get_state, set_state
+from slmk.streams import Streams
+from slmk.tracker import ReturnTracker
+
+__all__ = ["Run"]
+
+
+class Run:
+    """Owns environment, algorithm, memory, counters and current observations of one seed.
+
+    Parts never refer to one another or to the run. What a resumed run needs is here or below, and nowhere else.
+    """
+
+    def __init__(self, blueprint: Blueprint, seed: int, registry: Registry | None = None) -> None:
+        """Build every part.
+
+        Raises:
+            SpecError: parts do not fit together, such as an algorithm and an action space.
+        """
+        streams = Streams(seed)
+        self.blueprint = blueprint
+        self.seed = seed
+        self.env = build_env(blueprint, seed=streams.integer("env"), registry=registry)
+        if blueprint.run.debug:
+            self.env = CheckedEnv(self.env)
+        budget = blueprint.run.env_steps
+        # The horizon is known once the algorithm is built; configs state it under the same name where they have one.
+        horizon: int = getattr(blueprint.algorithm.config, "horizon", 1)
+        self.num_envs = self.env.info.num_envs
+        iterations = ceil(budget / (horizon * self.num_envs))
+        self.algorithm = build_algorithm(blueprint, self.env.info, streams, registry, iterations)
+        self.memory: Memory | None = build_memory(
+            blueprint, self.env.info, self.algorithm.horizon, streams, registry
+        )
+        self.tracker = ReturnTracker(self.num_envs)
+        self.evaluator = Evaluator(blueprint, streams, registry)
+        self.obs = self.env.reset()
+        self.env_steps = 0
+        """Transitions so far, summed over environments."""
+        self.iterations = 0
+        """Calls of `learn` so far."""
+        self.seconds = 0.0
+        """Wall time spent before this process took over."""
+        self.best: float | None = None
+        """The highest mean return of an evaluation so far."""
+        self._started = perf_counter()
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget used, in [0, 1]."""
+        return min(1.0, self.env_steps / self.blueprint.run.env_steps)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of wall time, those before a resume included."""
+        return self.seconds + perf_counter() - self._started
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps so far, where the algorithm has a learner."""
+        return getattr(getattr(self.algorithm, "learner", None), "updates", 0)
+
+    def restart_episodes(self) -> None:
+        """Begin new episodes where the simulator's state could not be restored."""
+        self.obs = self.env.reset(Streams(self.seed).integer("env", self.iterations + 1))
+        self.tracker.abandon()
+
+    def state_dict(self) -> State:
+        """All that a resumed run needs, as a tree of references."""
+        parts = {"algorithm": self.algorithm, "tracker": self.tracker}
+        if self.memory is not None:
+            parts["memory"] = self.memory
+        if self.env.info.exact_state:
+            parts["env"] = self.env
+        return {name: get_state(part) for name, part in parts.items()} | {
+            "obs": dict(self.obs),
+            "env_steps": self.env_steps,
+            "iterations": self.iterations,
+            "seconds": self.elapsed,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state_dict` was called.
+
+        Raises:
+            CheckpointError: the state is that of another spec.
+        """
+        set_state(self.algorithm, state["algorithm"])
+        set_state(self.tracker, state["tracker"])
+        if self.memory is not None:
+            set_state(self.memory, state["memory"])
+        self.env_steps, self.iterations = state["env_steps"], state["iterations"]
+        self.seconds, self.best = state["seconds"], state["best"]
+        self._started = perf_counter()
+        if self.env.info.exact_state:
+            set_state(self.env, state["env"])
+            self.obs = dict(state["obs"])
+        else:
+            self.restart_episodes()
+
+    def close(self) -> None:
+        """Free the simulators."""
+        self.env.close()
+        self.evaluator.close()

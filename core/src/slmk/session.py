@@ -1,0 +1,137 @@
+"""One seed of a trial in one process: build, restore, train, summarise."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from slmk.errors import CheckpointError
+from slmk.reporting import Reporters
+from slmk.spec import Blueprint, load
+
+__all__ = ["run_session"]
+
+OnRow = Callable[[Mapping[str, Any]], None]
+
+
+def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
+    """Run one session to its end, or to a signal.
+
+    Args:
+        job: ``directory`` of the run, which holds ``resolved.toml``; ``seed``; ``resume``: whether to go on from the
+            newest checkpoint; ``profile``: whether to write a profile.
+        on_row: takes every row, in this process.
+
+    Returns:
+        The session's summary; with the key ``interrupted`` (the signal's number) where it was stopped.
+
+    Raises:
+        SpecError: the parts do not fit together.
+        CheckpointError: the newest checkpoint cannot be read.
+        RunError: the run could not go on.
+    """
+    blueprint = load(Path(job["directory"]) / "resolved.toml")
+    # Before anything heavy is imported: import order matters to some simulators.
+    blueprint.env.config.prepare()  # type: ignore[attr-defined]
+    with _profile(Path(job["directory"]) / f"seed-{job['seed']}", job.get("profile", False)):
+        return _run(blueprint, job, on_row)
+
+
+def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
+    import torch
+
+    from slmk.checkpoint import Checkpoints, read_checkpoint
+    from slmk.loop import train
+    from slmk.run import Run
+
+    torch.set_num_threads(blueprint.run.threads)
+    directory = Path(job["directory"]) / f"seed-{job['seed']}"
+    run = Run(blueprint, job["seed"])
+    checkpoints = Checkpoints(directory / "checkpoints")
+    if job.get("resume"):
+        if (newest := checkpoints.latest()) is not None:
+            run.load_state_dict(read_checkpoint(newest, run.env.info.device)[0])
+    elif directory.exists():
+        raise CheckpointError(f"{directory} exists already; resume it, or choose another directory")
+    directory.mkdir(parents=True, exist_ok=True)
+    manifest = json.loads((directory.parent / "manifest.json").read_text())
+    reporters = Reporters(blueprint, "seed", directory)
+    reporters.start({**manifest, "seed": run.seed, "resume_from": run.env_steps if job.get("resume") else None})
+
+    def emit(row: Mapping[str, Any]) -> None:
+        if row["kind"] != "progress":
+            reporters.report(row)
+        on_row(row)
+
+    try:
+        with _signals() as caught:
+            finished = train(run, checkpoints, emit, lambda: bool(caught))
+            summary = _summarise(run, directory, manifest)
+            reporters.finish(summary)
+        return summary if finished else {**summary, "interrupted": caught[0]}
+    finally:
+        run.close()
+
+
+def _summarise(run: Any, directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    from slmk.builtin.jsonl import read_rows
+    from slmk.metrics import session_summary
+
+    summary = session_summary(read_rows(directory / "metrics.jsonl"), manifest["random_return"])
+    summary["choices"] = {
+        "learner": getattr(getattr(run.algorithm, "learner", None), "choice", None),
+        "env": getattr(run.env, "choice", None),
+    }
+    temporary = directory / "summary.json.tmp"
+    temporary.write_text(json.dumps(summary, indent=2))
+    temporary.replace(directory / "summary.json")
+    return summary
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list instead of dying, so that the loop can write a checkpoint first.
+
+    A second signal acts as usual.
+    """
+    caught: list[int] = []
+    before: dict[int, Any] = {}
+
+    def handle(number: int, frame: Any) -> None:
+        caught.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, handle)
+    except ValueError:
+        pass  # Not the main thread: signals are the caller's affair.
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _profile(directory: Path, wanted: bool) -> Iterator[None]:
+    """Write ``profile.pstats`` and a readable ``profile.txt`` into the session's directory."""
+    if not wanted:
+        yield
+        return
+    import cProfile
+    import pstats
+
+    profile = cProfile.Profile()
+    try:
+        yield profile.enable()
+    finally:
+        profile.disable()
+        profile.dump_stats(directory / "profile.pstats")
+        with (directory / "profile.txt").open("w") as file:
+            pstats.Stats(profile, stream=file).sort_stats("tottime").print_stats(50)

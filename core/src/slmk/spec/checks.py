@@ -1,0 +1,114 @@
+"""Mistakes that show only when sections are looked at together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from slmk import discovery
+from slmk.component import Component
+from slmk.config import AlgorithmConfig, Config, MemoryConfig
+from slmk.errors import did_you_mean
+from slmk.registry import Registry
+from slmk.spec.diagnostics import Diagnostics
+from slmk.spec.lines import KeyPath
+from slmk.spec.sections import Sections
+
+__all__ = ["cross_check"]
+
+
+def cross_check(sections: Sections, data: Mapping[str, Any], registry: Registry, diagnostics: Diagnostics) -> None:
+    """Report what does not go together: the algorithm's memory, its networks, its normalizers, each part's own rules.
+
+    What an algorithm needs is known from its name, so mistakes in its options hide none of these.
+    """
+    algorithm = sections.chosen.get(("algorithm",))
+    if algorithm is not None:
+        memory = sections.chosen.get(("memory",))
+        _check_memory(algorithm, memory, "memory" in data, registry, diagnostics)
+        _check_networks(algorithm, _roles(data, "network"), diagnostics)
+        _report_unused(
+            "normalizer", algorithm.name, _options(algorithm).normalizers, _roles(data, "normalizer"), diagnostics
+        )
+    _ask_configs(sections, diagnostics)
+
+
+def _options(algorithm: Component) -> type[AlgorithmConfig]:
+    return cast("type[AlgorithmConfig]", algorithm.config)
+
+
+def _roles(data: Mapping[str, Any], section: str) -> tuple[str, ...]:
+    tables = data.get(section, {})
+    return tuple(tables) if isinstance(tables, Mapping) else ()
+
+
+def _check_memory(
+    algorithm: Component, memory: Component | None, present: bool, registry: Registry, diagnostics: Diagnostics
+) -> None:
+    need = _options(algorithm).memory
+    expected = f"a memory that offers '{need}'"
+    hint = f"such memories: {', '.join(_memories(need, registry)) or 'none is installed'}"
+    if need == "none":
+        return
+    if not present:
+        message = f"missing section: the algorithm '{algorithm.name}' needs a memory"
+        diagnostics.report(("memory",), message, absent=True, expected=expected, hint=hint)
+    elif memory is not None and (offers := _offers(memory)) != need:
+        message = f"the algorithm '{algorithm.name}' cannot use the memory '{memory.name}'"
+        found = f"one that offers '{offers}'"
+        diagnostics.report(("memory", "name"), message, expected=expected, found=found, hint=hint)
+
+
+def _offers(memory: Component) -> str:
+    return cast("type[MemoryConfig]", memory.config).offers
+
+
+def _memories(need: str, registry: Registry) -> list[str]:
+    memories = (registry.find("memory", name) for name in registry.names("memory"))
+    return [found.name for found in memories if isinstance(found, Component) and _offers(found) == need]
+
+
+def _check_networks(algorithm: Component, roles: tuple[str, ...], diagnostics: Diagnostics) -> None:
+    needed = _options(algorithm).roles
+    for role in needed:
+        if role not in roles:
+            message = f"missing section: the algorithm '{algorithm.name}' needs a network for the role '{role}'"
+            diagnostics.report(("network", role), message, absent=True, hint=f"add a table [network.{role}]")
+    _report_unused("network", algorithm.name, needed, roles, diagnostics)
+
+
+def _report_unused(
+    section: str, name: str, known: tuple[str, ...], roles: tuple[str, ...], diagnostics: Diagnostics
+) -> None:
+    for role in roles:
+        if role not in known:
+            hint = did_you_mean(role, known) or f"its roles: {', '.join(known) or 'none'}"
+            message = f"the algorithm '{name}' has no {section} role '{role}'"
+            diagnostics.report((section, role), message, hint=hint)
+
+
+def _ask_configs(sections: Sections, diagnostics: Diagnostics) -> None:
+    spec = sections.configs()
+    was_right = not diagnostics.problems
+    for path, config in _configs(sections):
+        try:
+            for key, message in config.problems(spec):
+                inner = tuple(key.split(".")) if key else ()
+                diagnostics.report((*path, *inner), message)
+        except Exception as error:
+            if was_right:  # Otherwise it may have looked for a section that is missing because of its mistakes.
+                reason, _ = discovery.failure(error)
+                diagnostics.report(path, f"the plugin cannot check its options: {reason}", broken=True)
+
+
+def _configs(sections: Sections) -> Iterator[tuple[KeyPath, Config]]:
+    if sections.run:
+        yield ("run",), sections.run
+    for section in ("env", "algorithm", "memory", "launcher"):
+        if (part := getattr(sections, section)) is not None:
+            yield (section,), part.config
+    for section, parts in (("network", sections.networks), ("normalizer", sections.normalizers)):
+        for role, part in parts.items():
+            yield (section, role), part.config
+    for index, part in enumerate(sections.reporters):
+        yield ("reporter", index), part.config

@@ -1,0 +1,175 @@
+"""A trial: the sessions of one spec, in parallel processes, and what they add up to."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from slmk.errors import CheckpointError, RunError, SpecError
+from slmk.registry import get_registry
+from slmk.spec import Blueprint, load
+
+__all__ = ["Result", "resume", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a trial left."""
+
+    directory: Path
+    """The run directory."""
+    summary: Mapping[str, Any]
+    """The content of ``summary.json``."""
+    interrupted: int | None = None
+    """The number of the signal that stopped it, if one did."""
+
+
+def run(
+    spec: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    out: str | Path = "runs",
+    profile: bool = False,
+) -> Result:
+    """Train a spec from the beginning.
+
+    Args:
+        spec: a TOML file, or its content as a mapping.
+        overrides: changes such as ``"env.id=Hopper-v5"``.
+        out: where run directories go: ``out/<spec name>/<time>-<id>``.
+        profile: write a profile of each session.
+
+    Raises:
+        SpecError: the spec is wrong, or its parts do not fit together; nothing is left behind.
+        PluginError: a plugin that the spec names is broken.
+        RunError: the run could not go on; its directory stays, and can be resumed.
+    """
+    blueprint = load(spec, overrides)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    directory = Path(out) / blueprint.name / f"{stamp}-{secrets.token_hex(2)}"
+    try:
+        _prepare_directory(directory, blueprint)
+    except OSError as error:
+        raise RunError(f"cannot write to the run directory {directory}: {error.strerror}") from error
+    try:
+        return _launch(directory, blueprint, resuming=False, profile=profile)
+    except SpecError:
+        shutil.rmtree(directory)
+        raise
+
+
+def resume(directory: str | Path, *, profile: bool = False) -> Result:
+    """Go on with every session of a run from its newest checkpoint.
+
+    Raises:
+        CheckpointError: the directory is not that of a run, or a checkpoint cannot be read.
+    """
+    directory = Path(directory)
+    if not (directory / "resolved.toml").is_file():
+        raise CheckpointError(f"{directory} is not a run directory: it has no resolved.toml")
+    return _launch(directory, load(directory / "resolved.toml"), resuming=True, profile=profile)
+
+
+def _launch(directory: Path, blueprint: Blueprint, *, resuming: bool, profile: bool) -> Result:
+    from slmk.reporting import Reporters
+
+    seeds = _seeds(blueprint)
+    jobs = [
+        {"directory": str(directory), "seed": seed, "resume": resuming, "profile": profile}
+        for seed in seeds
+        if not (resuming and (directory / f"seed-{seed}" / "summary.json").exists() and _finished(directory, seed))
+    ]
+    reporters = Reporters(blueprint, "trial", directory)
+    reporters.start(json.loads((directory / "manifest.json").read_text()))
+    launcher: Any = get_registry().load(blueprint.launcher.component)
+    summaries = launcher(blueprint.launcher.config).launch(jobs, reporters.report) if jobs else []
+    interrupted = next((s["interrupted"] for s in summaries if "interrupted" in s), None)
+    summary = _summarise(directory, blueprint, seeds)
+    reporters.finish(summary)
+    return Result(directory, summary, interrupted)
+
+
+def _seeds(blueprint: Blueprint) -> list[int]:
+    return [blueprint.run.seed + index for index in range(blueprint.run.seeds)]
+
+
+def _finished(directory: Path, seed: int) -> bool:
+    summary = json.loads((directory / f"seed-{seed}" / "summary.json").read_text())
+    budget: int = json.loads((directory / "manifest.json").read_text())["env_steps"]
+    return summary["env_steps"] is not None and summary["env_steps"] >= budget
+
+
+def _summarise(directory: Path, blueprint: Blueprint, seeds: Sequence[int]) -> dict[str, Any]:
+    from slmk.builtin.jsonl import read_rows
+    from slmk.metrics import trial_summary
+
+    paths = [directory / f"seed-{seed}" for seed in seeds]
+    done = [path for path in paths if (path / "summary.json").exists()]
+    summary = trial_summary(
+        blueprint.name,
+        [json.loads((path / "summary.json").read_text()) for path in done],
+        [read_rows(path / "metrics.jsonl") for path in done],
+        json.loads((directory / "manifest.json").read_text())["random_return"],
+        blueprint.target.model_dump() if blueprint.target else None,
+    )
+    (directory / "summary.json").write_text(json.dumps(summary, indent=2))
+    return summary
+
+
+def _prepare_directory(directory: Path, blueprint: Blueprint) -> None:
+    directory.mkdir(parents=True)
+    (directory / "spec.toml").write_text(blueprint.text)
+    (directory / "resolved.toml").write_text(blueprint.resolved_toml())
+    (directory / "manifest.json").write_text(json.dumps(_manifest(blueprint), indent=2))
+
+
+def _manifest(blueprint: Blueprint) -> dict[str, Any]:
+    """Where, with what and by which command a run was made."""
+    from slmk.metrics import random_return
+
+    return {
+        "slmk": _versions().get("slmk"),
+        "name": blueprint.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "device": blueprint.run.device,
+        "versions": _versions(),
+        "seeds": _seeds(blueprint),
+        "env_steps": blueprint.run.env_steps,
+        "env": {"name": blueprint.env.component.name, **blueprint.env.config.model_dump(mode="json")},
+        "algorithm": blueprint.algorithm.component.name,
+        "target": blueprint.target.model_dump() if blueprint.target else None,
+        "random_return": random_return(blueprint.directory, blueprint.env.config.model_dump()),
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what decides a result: torch, numpy, simulators, and everything of slmk."""
+    told = ("torch", "numpy", "gymnasium", "mujoco", "envpool", "ale-py", "jax", "playground", "mjlab", "isaaclab")
+    found = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
+    return {n: v for n, v in sorted(found.items()) if n in told or n == "slmk" or n.startswith("slmk-")}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

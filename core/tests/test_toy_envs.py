@@ -1,0 +1,141 @@
+"""The toy environments keep the contract and have the answers that their docstring states."""
+
+import pytest
+import torch
+
+from slmk.batch import Step
+from slmk.testing import toy_envs
+from slmk.testing.env_checks import (
+    ENV_CHECKS,
+    check_env_final_obs,
+    check_env_keeps_tensors,
+    check_env_no_phantom_step,
+    check_env_state_round_trip,
+    random_actions,
+)
+from slmk.testing.toy_envs import TASKS, ToyConfig, ToyEnv, make_toy
+
+ANSWERS = {
+    "toy-bandit": lambda obs: obs["obs"].argmax(-1),
+    "toy-continuous": lambda obs: obs["obs"],
+    "toy-multidiscrete": lambda obs: torch.stack([obs["obs"][:, :3].argmax(-1), obs["obs"][:, 3:].argmax(-1)], -1),
+    "toy-multibinary": lambda obs: obs["obs"].long(),
+    "toy-groups": lambda obs: (obs["left"][:, 1] != obs["right"][:, 1]).long(),
+}
+BEST = {"toy-continuous": 0.0}
+
+
+@pytest.mark.parametrize("check", ENV_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", TASKS)
+def test_every_toy_keeps_the_contract(name, check):
+    """Each toy passes each check of the environment contract."""
+    check(lambda num_envs, seed: make_toy(name, num_envs, seed))
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_known_policy_has_the_known_return(name):
+    """The policy that reads the answer off the observation gets the best return in every episode; guessing does not."""
+    env = make_toy(name, num_envs=32)
+    obs = env.reset()
+    for _ in range(5):
+        step = env.step(ANSWERS[name](obs))
+        assert step.terminated.all()
+        assert torch.equal(step.reward, torch.full((32,), BEST.get(name, 1.0)))
+        obs = step.obs
+    guess = env.step(next(random_actions(env.info)))
+    assert guess.reward.mean() < BEST.get(name, 1.0) - 0.1
+
+
+def test_the_truncating_chain_is_cut_every_five_steps_and_never_terminates():
+    """Rewards are all 1, so that the value of going on for ever at gamma .9 is 10, and only the cut hides that."""
+    env = make_toy("toy-truncating", num_envs=3)
+    env.reset()
+    steps = [env.step(torch.zeros(3, dtype=torch.long)) for _ in range(20)]
+    assert [bool(step.truncated.all()) for step in steps] == [False, False, False, False, True] * 4
+    assert not any(step.terminated.any() for step in steps)
+    assert all(torch.equal(step.reward, torch.ones(3)) for step in steps)
+
+
+def test_the_hook_offers_every_toy_with_a_target_that_exists():
+    """A registry can make every toy from its component."""
+    for component in toy_envs.slmk_env_backends():
+        module, attribute = component.target.split(":")
+        assert module == toy_envs.__name__
+        env = getattr(toy_envs, attribute)(component.config(num_envs=2), device=torch.device("cpu"), seed=0)
+        assert set(env.reset()) == set(TASKS[component.name].observation_spaces)
+
+
+class NextStepReset:
+    """Breaks the contract the way many simulators do: an ended episode restarts on the following step."""
+
+    def __init__(self, num_envs, seed):
+        self.env = make_toy("toy-truncating", num_envs, seed)
+        self.info, self.waiting = self.env.info, None
+
+    def reset(self, seed=None):
+        return self.env.reset(seed)
+
+    def step(self, action):
+        if self.waiting is not None:
+            first, self.waiting = self.waiting, None
+            nothing = torch.zeros(len(action))
+            return Step(first, first, nothing, nothing.bool(), nothing.bool())
+        step = self.env.step(action)
+        if step.truncated.any():
+            self.waiting, step.obs = step.obs, step.final_obs
+        return step
+
+    def close(self):
+        pass
+
+
+def test_checks_catch_an_environment_that_restarts_on_the_next_step():
+    """The phantom step makes episodes one step longer than the limit, and obs at an end is the final one."""
+    with pytest.raises(AssertionError, match="spent on restarting"):
+        check_env_no_phantom_step(NextStepReset)
+    with pytest.raises(AssertionError, match="belongs to the old one"):
+        check_env_final_obs(NextStepReset)
+
+
+class Reuser:
+    """Breaks the contract the way numpy simulators do: the observation buffer is used again."""
+
+    def __init__(self, num_envs, seed):
+        self.env = make_toy("toy-truncating", num_envs, seed)
+        self.info, self.buffer = self.env.info, None
+
+    def reset(self, seed=None):
+        self.buffer = self.env.reset(seed)
+        return self.buffer
+
+    def step(self, action):
+        step = self.env.step(action)
+        self.buffer["obs"].copy_(step.obs["obs"])
+        step.obs = step.final_obs = self.buffer
+        return step
+
+    def close(self):
+        pass
+
+
+def test_checks_catch_an_environment_that_uses_its_buffer_again():
+    """Observations that a later step overwrites are found."""
+    with pytest.raises(AssertionError, match="overwritten by a later step"):
+        check_env_keeps_tensors(Reuser)
+
+
+class Forgetful(ToyEnv):
+    """Breaks the contract by leaving the elapsed steps out of its state."""
+
+    def state_dict(self):
+        return {**super().state_dict(), "steps": 0}
+
+
+def test_checks_catch_state_that_is_not_complete():
+    """An environment that claims exact state, but forgets how far its episode is, is found."""
+
+    def make(num_envs, seed):
+        return Forgetful(TASKS["toy-truncating"], ToyConfig(num_envs=num_envs), device=torch.device("cpu"), seed=seed)
+
+    with pytest.raises(AssertionError, match="after restoring the state differs"):
+        check_env_state_round_trip(make)

@@ -1,0 +1,135 @@
+"""A plugin with one component of each kind, which specs of tests choose from. Its targets need not exist."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import field_validator
+from slmk import (
+    AlgorithmConfig,
+    Component,
+    EnvConfig,
+    Fraction,
+    LauncherConfig,
+    MemoryConfig,
+    NetworkConfig,
+    NormalizerConfig,
+    Positive,
+    PositiveInt,
+    ReporterConfig,
+    Schedule,
+    hookimpl,
+)
+
+
+class ToyEnv(EnvConfig):
+    id: str
+    """Which environment."""
+    kwargs: dict[str, Any] = {}
+    """Passed on."""
+
+
+class ToyAlgo(AlgorithmConfig):
+    memory: ClassVar = "take"
+    roles: ClassVar = ("policy", "value")
+    normalizers: ClassVar = ("obs", "advantage")
+
+    gamma: Fraction = 0.99
+    """Discount per step."""
+    lr: Positive = 1e-3
+    """Learning rate."""
+    clip: Schedule = 0.2
+    """Clip range."""
+    minibatches: PositiveInt = 4
+    """Minibatches per epoch."""
+    kind: Literal["discrete", "continuous"] = "discrete"
+    """What to do."""
+    warmup: int | None = None
+    """Steps before learning, if any."""
+
+    @field_validator("minibatches")
+    @classmethod
+    def _not_thirteen(cls, value: int) -> int:
+        if value == 13:
+            raise ValueError("thirteen brings bad luck")
+        return value
+
+    def problems(self, spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        if "env" in spec and self.minibatches % spec["env"].num_envs:
+            yield "minibatches", f"not a multiple of the {spec['env'].num_envs} environments"
+
+
+class RandomAlgo(AlgorithmConfig):
+    memory: ClassVar = "none"
+
+
+class ToyRollout(MemoryConfig):
+    offers: ClassVar = "take"
+
+
+class ToyReplay(MemoryConfig):
+    offers: ClassVar = "sample"
+    size: PositiveInt = 1000
+    """Transitions kept."""
+
+
+class ToyNet(NetworkConfig):
+    hidden: tuple[int, ...] = (64, 64)
+    """Units of each layer."""
+
+
+class ToyNorm(NormalizerConfig):
+    momentum: Fraction = 0.9
+    """Share that stays."""
+
+
+class ToyReporter(ReporterConfig):
+    interval: PositiveInt = 1
+    """Rows between two lines."""
+
+
+class ToyLauncher(LauncherConfig):
+    workers: PositiveInt = 1
+    """Processes."""
+
+
+@hookimpl
+def slmk_env_backends() -> list[Component]:
+    lacking = Component("toy_lacking", ToyEnv, "toy:Env", "needs what is not there", ("no_such_module",), "toy[all]")
+    return [Component("toy", ToyEnv, "toy:Env", "a toy"), lacking]
+
+
+@hookimpl
+def slmk_algorithms() -> list[Component]:
+    return [
+        Component("toy", ToyAlgo, "toy:Algo", "a toy"),
+        Component("toy_random", RandomAlgo, "toy:Random", "no learning"),
+        Component("toy_old", ToyAlgo, "toy:Old", "of another age", api=0),
+    ]
+
+
+@hookimpl
+def slmk_memories() -> list[Component]:
+    return [
+        Component("toy_rollout", ToyRollout, "toy:Rollout", "all at once"),
+        Component("toy_replay", ToyReplay, "toy:Replay", "by drawing"),
+    ]
+
+
+@hookimpl
+def slmk_networks() -> list[Component]:
+    return [Component("toy", ToyNet, "toy:Net", "layers")]
+
+
+@hookimpl
+def slmk_normalizers() -> list[Component]:
+    return [Component("toy", ToyNorm, "toy:Norm", "scales")]
+
+
+@hookimpl
+def slmk_reporters() -> list[Component]:
+    return [Component("toy", ToyReporter, "toy:Reporter", "reports")]
+
+
+@hookimpl
+def slmk_launchers() -> list[Component]:
+    return [Component("toy", ToyLauncher, "toy:Launcher", "launches")]

@@ -1,0 +1,128 @@
+"""From options to Gymnasium environments, with mistakes reported as problems of the spec."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, SupportsFloat, TypeVar
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from slmk.errors import Problem, SpecError, did_you_mean
+from slmk_env_gymnasium import GymnasiumConfig
+
+__all__ = ["Repeat", "find", "make", "or_problem"]
+
+_Made = TypeVar("_Made")
+_EXTRAS = {"classic_control": "classic-control", "toy_text": "classic-control", "box2d": "box2d", "mujoco": "mujoco"}
+
+
+class Repeat(gym.Wrapper[Any, Any, Any, Any]):
+    """Applies each action `times` times, or until the episode ends, and adds the rewards up."""
+
+    def __init__(self, env: gym.Env[Any, Any], times: int) -> None:
+        super().__init__(env)
+        self.times = times
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """The last observation, the sum of rewards, and how it ended."""
+        total = 0.0
+        for _ in range(self.times):
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return obs, total, terminated, truncated, info
+
+
+def find(config: GymnasiumConfig) -> EnvSpec:
+    """What is registered under the id, after importing what the options say.
+
+    Raises:
+        SpecError: a module cannot be imported, or the id is not registered.
+    """
+    for module in config.imports:
+        _import(module, "env.imports")
+    module, _, name = config.id.rpartition(":")
+    if module:
+        _import(module, "env.id")
+    try:
+        return gym.spec(name)
+    except gym.error.Error as error:
+        raise SpecError([_unknown(name)]) from error
+
+
+def make(spec: EnvSpec, config: GymnasiumConfig) -> gym.Env[Any, Any]:
+    """One environment. The order of calls is not checked: the backend keeps it.
+
+    Raises:
+        SpecError: a library is missing, or the environment refuses its arguments.
+    """
+    spec = copy.deepcopy(spec)
+    spec.order_enforce = False
+    options: dict[str, Any] = {"disable_env_checker": True, **config.kwargs}
+    if config.max_episode_steps:
+        options["max_episode_steps"] = config.max_episode_steps
+    if config.render:
+        options["render_mode"] = "rgb_array"
+    env = or_problem(spec, lambda: gym.make(spec, **options))
+    return Repeat(env, config.action_repeat) if config.action_repeat > 1 else env
+
+
+def or_problem(spec: EnvSpec, create: Callable[[], _Made]) -> _Made:
+    """What `create` makes, or a `SpecError` that says why the environment cannot be made."""
+    try:
+        with _mujoco_warns_in_python("mujoco" in str(spec.entry_point)):
+            return create()
+    except (ImportError, gym.error.Error) as error:
+        raise SpecError([_not_installed(spec, error)]) from error
+    except TypeError as error:
+        if "keyword argument" not in str(error):
+            raise
+        raise SpecError([Problem(str(error).split(" was raised from")[0], path="env.kwargs")]) from error
+
+
+@contextmanager
+def _mujoco_warns_in_python(uses_mujoco: bool) -> Iterator[None]:
+    """MuJoCo prints a warning for each model it compiles, and into a log file in the working directory. Say it once."""
+    if not uses_mujoco:
+        yield
+        return
+    import mujoco  # type: ignore[import-untyped]
+
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(_warn)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)
+
+
+def _warn(message: str) -> None:
+    category = DeprecationWarning if "deprecated" in message else UserWarning
+    warnings.warn(message, category, stacklevel=2)
+
+
+def _import(module: str, path: str) -> None:
+    try:
+        import_module(module)
+    except ImportError as error:
+        hint = "install the package that registers the environment, or correct the name"
+        raise SpecError([Problem(f"cannot import '{module}': {error}", path=path, hint=hint)]) from error
+
+
+def _unknown(name: str) -> Problem:
+    hint = did_you_mean(name, gym.registry) or "if a package of yours registers it, name the package in env.imports"
+    return Problem("no environment is registered under this id", path="env.id", found=f"'{name}'", hint=hint)
+
+
+def _not_installed(spec: EnvSpec, error: Exception) -> Problem:
+    family = str(spec.entry_point).removeprefix("gymnasium.envs.").split(".")[0].split(":")[0]
+    extra = _EXTRAS.get(family)
+    hint = f"pip install 'slmk-env-gymnasium[{extra}]'" if extra else "install what the environment needs"
+    reason = str(error).strip().rstrip(".")
+    return Problem(f"'{spec.id}' cannot be created: {reason}", path="env.id", hint=hint)

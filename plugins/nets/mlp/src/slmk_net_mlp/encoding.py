@@ -1,0 +1,59 @@
+"""Observation groups as vectors of floats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["encoder"]
+
+Encode = Callable[[Tensor], Tensor]
+"""From one group (*batch, *shape) to (*batch, width) float32."""
+
+
+def encoder(name: str, space: spaces.Space[Any]) -> tuple[Encode, int]:
+    """How the group `name` becomes a vector, and how long that is.
+
+    Box is flattened, Discrete and MultiDiscrete are one-hot vectors, MultiBinary is floats.
+
+    Raises:
+        TypeError: a space of another type.
+    """
+    match space:
+        case spaces.Box() | spaces.MultiBinary():
+            return _flat(len(space.shape)), math.prod(space.shape)
+        case spaces.Discrete():
+            return partial(_one_hot, classes=int(space.n), start=int(space.start)), int(space.n)
+        case spaces.MultiDiscrete():
+            sizes, starts = space.nvec.reshape(-1).tolist(), space.start.reshape(-1).tolist()
+            dims = len(space.nvec.shape)
+            return partial(
+                _one_hots, flat=_flat(dims, torch.int64), choices=tuple(zip(sizes, starts, strict=True))
+            ), sum(sizes)
+    expected = "Box, Discrete, MultiDiscrete or MultiBinary"
+    raise TypeError(f"mlp cannot read the group {name!r}: expected {expected}, found {space}; read other groups")
+
+
+def _flat(dims: int, dtype: torch.dtype = torch.float32) -> Encode:
+    """Join the last `dims` axes and convert to `dtype`; chosen once, since the usual case has nothing to join."""
+    if dims == 0:
+        return lambda x: x.to(dtype).unsqueeze(-1)
+    if dims == 1:
+        return lambda x: x.to(dtype)
+    return lambda x: x.to(dtype).flatten(-dims)
+
+
+def _one_hot(x: Tensor, classes: int, start: int) -> Tensor:
+    return F.one_hot(x.long() - start, classes).float()
+
+
+def _one_hots(x: Tensor, flat: Encode, choices: tuple[tuple[int, int], ...]) -> Tensor:
+    each = zip(flat(x).unbind(-1), choices, strict=True)
+    return torch.cat([_one_hot(index, *choice) for index, choice in each], -1)
