@@ -73,9 +73,11 @@ class NextStepReset:
         self.info, self.waiting = self.env.info, None
 
     def reset(self, seed=None):
+        """Start over."""
         return self.env.reset(seed)
 
     def step(self, action):
+        """Act, wrongly."""
         if self.waiting is not None:
             first, self.waiting = self.waiting, None
             nothing = torch.zeros(len(action))
@@ -86,7 +88,7 @@ class NextStepReset:
         return step
 
     def close(self):
-        pass
+        """Nothing."""
 
 
 def test_checks_catch_an_environment_that_restarts_on_the_next_step():
@@ -105,17 +107,19 @@ class Reuser:
         self.info, self.buffer = self.env.info, None
 
     def reset(self, seed=None):
+        """Start over."""
         self.buffer = self.env.reset(seed)
         return self.buffer
 
     def step(self, action):
+        """Act, wrongly."""
         step = self.env.step(action)
         self.buffer["obs"].copy_(step.obs["obs"])
         step.obs = step.final_obs = self.buffer
         return step
 
     def close(self):
-        pass
+        """Nothing."""
 
 
 def test_checks_catch_an_environment_that_uses_its_buffer_again():
@@ -128,6 +132,7 @@ class Forgetful(ToyEnv):
     """Breaks the contract by leaving the elapsed steps out of its state."""
 
     def state_dict(self):
+        """All but the steps."""
         return {**super().state_dict(), "steps": 0}
 
 

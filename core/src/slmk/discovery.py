@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from slmk import config, hookspecs
+from slmk import hookspecs
 from slmk.component import API, KINDS, Component
 from slmk.errors import did_you_mean
 
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Plugin", "component_fault", "failure", "from_file", "from_module", "installed"]
+__all__ = ["Plugin", "announced_commands", "component_fault", "failure", "from_file", "from_module", "installed"]
 
-_CONFIG_BASES: dict[str, type[config.Config]] = {
-    "env": config.EnvConfig,
-    "algo": config.AlgorithmConfig,
-    "net": config.NetworkConfig,
-    "memory": config.MemoryConfig,
-    "normalizer": config.NormalizerConfig,
-    "reporter": config.ReporterConfig,
-    "launcher": config.LauncherConfig,
+_CONFIG_BASES = {
+    "env": "EnvConfig",
+    "algo": "AlgorithmConfig",
+    "net": "NetworkConfig",
+    "memory": "MemoryConfig",
+    "normalizer": "NormalizerConfig",
+    "reporter": "ReporterConfig",
+    "launcher": "LauncherConfig",
 }
 _DECLARATIONS = {"algo": "memory", "memory": "offers"}
 """The class variable that a config of a kind must set, because specs are checked by it."""
@@ -59,9 +59,25 @@ class _HookError(Exception):
 
 def installed() -> Iterator[Plugin]:
     """Every plugin that an installed distribution announces in the entry-point group ``slmk``, by name."""
-    for entry in sorted(metadata.entry_points(group=hookspecs.PROJECT), key=lambda entry: entry.name):
-        distribution, version = (entry.dist.name, entry.dist.version) if entry.dist else (entry.value, "")
-        yield _load(entry.name, distribution, version, entry.load)
+    yield from map(_from_entry_point, _entry_points())
+
+
+def announced_commands() -> dict[str, click.Command]:
+    """Commands by name of plugins whose entry point is called ``command-…``.
+
+    ``slmk --help`` lists these without importing every other plugin. `Registry.commands` has those of all plugins.
+    """
+    announced = (entry for entry in _entry_points() if entry.name.startswith("command-"))
+    return {str(command.name): command for entry in announced for command in _from_entry_point(entry).commands}
+
+
+def _entry_points() -> list[metadata.EntryPoint]:
+    return sorted(metadata.entry_points(group=hookspecs.PROJECT), key=lambda entry: entry.name)
+
+
+def _from_entry_point(entry: metadata.EntryPoint) -> Plugin:
+    distribution, version = (entry.dist.name, entry.dist.version) if entry.dist else (entry.value, "")
+    return _load(entry.name, distribution, version, entry.load)
 
 
 def from_module(module: Any) -> Plugin:
@@ -154,7 +170,9 @@ def _commands(manager: pluggy.PluginManager) -> Iterator[click.Command]:
 
 def component_fault(kind: str, component: Component) -> str:
     """How a component breaks the contract; empty if it does not."""
-    base, options = _CONFIG_BASES[kind], component.config
+    from slmk import config  # pydantic: `slmk --help` looks for commands in this module and does not need it.
+
+    base, options = getattr(config, _CONFIG_BASES[kind]), component.config
     if component.api != API:
         return f"it is written for version {component.api} of the plugin contract, and this slmk has version {API}"
     if not (isinstance(options, type) and issubclass(options, base)):

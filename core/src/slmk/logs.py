@@ -7,7 +7,6 @@ Only the command line and the processes it starts call `configure`; a program th
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -37,6 +36,8 @@ def configure(format: Format = "console", level: Level = "info", file: Path | No
     Raises:
         OSError: `file` cannot be opened.
     """
+    import logging
+
     import structlog  # 0.3 s: never at import, so that `slmk check` does not pay for it.
 
     structlog.configure(

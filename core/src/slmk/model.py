@@ -40,7 +40,7 @@ class Model(nn.Module):
         inputs = {name: obs[name] for name in self._groups[role]}
         for name, normalizer in self.normalizers._modules.items():
             if name in inputs:
-                inputs[name] = normalizer(inputs[name])  # type: ignore[misc]
+                inputs[name] = normalizer(inputs[name])
         return self.networks[role](inputs)  # type: ignore[no-any-return]
 
     def observe(self, obs: Obs) -> None:

@@ -55,10 +55,12 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table's commands, imported by nobody, and those of plugins."""
+        """The table's commands, imported by nobody, and those of plugins that announce commands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in self._table.items()])
-        offered = {name: command for name, command in _offered().items() if name not in self._table}
+        from slmk.discovery import announced_commands
+
+        offered = {name: command for name, command in announced_commands().items() if name not in self._table}
         if offered:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl([(name, command.get_short_help_str()) for name, command in offered.items()])

@@ -21,7 +21,8 @@ def show_error(error: SlmkError) -> None:
     for problem in error.problems:
         click.echo(_coloured(problem), err=True)
     count = len(error.problems)
-    click.secho(f"{count} problem{'s' if count != 1 else ''}; nothing was run", fg="red", bold=True, err=True)
+    if count > 1:
+        click.secho(f"{count} problems", fg="red", bold=True, err=True)
 
 
 def _coloured(problem: Problem) -> str:

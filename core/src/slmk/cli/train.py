@@ -116,9 +116,7 @@ def baseline(specs: tuple[Path, ...], episodes: int) -> None:
         click.echo(measure(spec, episodes))
 
 
-def _evaluate(
-    directory: Path, episodes: int, *, render: bool, video: Path | None, overrides: tuple[str, ...]
-) -> None:
+def _evaluate(directory: Path, episodes: int, *, render: bool, video: Path | None, overrides: tuple[str, ...]) -> None:
     from slmk.scoring import score
 
     result: Any = score(directory, episodes, render=render, video=video, overrides=overrides)

@@ -88,9 +88,11 @@ def _set(document: Document, path: KeyPath, value: Any, problems: list[Problem])
 
 
 def _note_place(document: Document, path: KeyPath) -> None:
-    """The value and all inside of it now come from the command line."""
+    """The value, all inside of it, and the tables made for it come from the command line."""
     for other in [other for other in document.places if other[: len(path)] == path]:
         del document.places[other]
+    for depth in range(1, len(path)):
+        document.places.setdefault(path[:depth], COMMAND_LINE)
     document.places[path] = COMMAND_LINE
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from slmk.batch import Obs, Step
 from slmk.env_info import EnvInfo
 from slmk.protocols import Env
 from slmk.state import get_state, set_state
+
+if TYPE_CHECKING:
+    from slmk.batch import Obs, Step
 
 __all__ = [
     "ENV_CHECKS",

@@ -18,9 +18,8 @@ The components are not registered anywhere: give this module to the registry, as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -33,6 +32,9 @@ from slmk.component import Component
 from slmk.config import EnvConfig
 from slmk.env_info import EnvInfo
 from slmk.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["TASKS", "Task", "ToyConfig", "ToyEnv", "make_toy", "slmk_env_backends"]
 

@@ -36,5 +36,6 @@ def gae(
         The advantages and the λ-returns (their sum with `value`), each (T, N).
     """
     delta = reward + gamma * next_value * ~terminated - value
-    advantage = discounted(delta, (gamma * lam) * ~(terminated | truncated))
+    goes_on = ~(terminated | truncated)
+    advantage = discounted(delta, (gamma * lam) * goes_on.to(delta.dtype))
     return advantage, advantage + value

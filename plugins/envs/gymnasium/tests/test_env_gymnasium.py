@@ -99,6 +99,7 @@ for autoreset in AutoresetMode:
 
 
 def make(id, num_envs=4, seed=0, **options):
+    """The backend on the CPU."""
     return GymnasiumEnv(GymnasiumConfig(id=id, num_envs=num_envs, **options), device=torch.device("cpu"), seed=seed)
 
 
@@ -223,6 +224,7 @@ def test_dict_observations_become_groups_of_the_right_type():
 
 @pytest.fixture(scope="module")
 def workers():
+    """Five Hoppers in worker processes."""
     env = make("Hopper-v5", 5, vectorization="async", max_episode_steps=20)
     yield env
     env.close()
@@ -405,7 +407,7 @@ def test_state_is_refused_where_it_cannot_be_taken():
 
 
 def test_state_is_exact_through_wrappers_of_gymnasium():
-    """A rescaled action and a repeated one leave the state exact; a frame stack, whose frames are not saved, does not."""
+    """A rescaled and a repeated action leave the state exact; a frame stack, whose frames are not saved, does not."""
     gym.register(
         "SlmkRescaled-v0",
         entry_point="gymnasium.envs.classic_control:PendulumEnv",

@@ -1,0 +1,56 @@
+"""EnvPool environments for slmk: the options, and the hook that offers the backend."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from slmk.component import Component
+from slmk.config import EnvConfig, Positive
+from slmk.hookspecs import hookimpl
+
+__all__ = ["EnvPoolConfig", "slmk_env_backends"]
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class EnvPoolConfig(EnvConfig):
+    """Any environment of EnvPool, stepped by its C++ threads."""
+
+    id: str
+    """EnvPool's own id, such as ``HalfCheetah-v5``, ``CheetahRun-v1`` (DM Control), ``Pong-v5`` (Atari) or
+    ``MuJoCoPlayground/Go1JoystickFlatTerrain-v1``."""
+    num_threads: _Count = 0
+    """EnvPool's threads; 0 for as many as there are cores, but no more than environments. They wait for one another
+    in every step, so give sessions that run at the same time fewer."""
+    max_episode_steps: _Count = 0
+    """Time limit in steps, after which an episode is truncated; 0 for that of the id."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the environment itself, such as ``{ frame_skip = 5 }`` or ``{ stack_num = 4 }``."""
+    evaluation_options: dict[str, Any] = Field(default_factory=dict)
+    """Options that differ in evaluation, such as ``{ episodic_life = false, reward_clip = false }`` for Atari."""
+    reward_scale: Positive = 1.0
+    """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
+    render: bool = False
+    """Create the environments so that ``render`` gives pictures."""
+
+    def for_evaluation(self, num_envs: int) -> EnvPoolConfig:
+        """These options with plain rewards and with `evaluation_options`."""
+        options = {**self.options, **self.evaluation_options}
+        return self.model_copy(update={"num_envs": num_envs, "reward_scale": 1.0, "options": options})
+
+
+@hookimpl
+def slmk_env_backends() -> list[Component]:
+    """The backend ``envpool``."""
+    return [
+        Component(
+            name="envpool",
+            config=EnvPoolConfig,
+            target="slmk_env_envpool.backend:EnvPoolEnv",
+            summary="EnvPool's C++ environments, the fast path on a CPU: Atari, MuJoCo, DM Control and many more.",
+            requires=("envpool",),
+            install="slmk-env-envpool[all]",
+        )
+    ]

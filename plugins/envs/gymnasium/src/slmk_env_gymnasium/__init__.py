@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import Field
+
 from slmk.component import Component
 from slmk.config import EnvConfig, Positive, PositiveInt
 from slmk.hookspecs import hookimpl

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from torch import Tensor
@@ -14,10 +12,15 @@ from torch import Tensor
 from slmk.batch import Obs, Step
 from slmk.env_info import EnvInfo
 from slmk.errors import CheckpointError, Problem, SpecError
-from slmk_env_gymnasium import GymnasiumConfig
 from slmk_env_gymnasium.choose import Choice, choose
 from slmk_env_gymnasium.layout import Layout, as_float32
 from slmk_env_gymnasium.make import find
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from slmk_env_gymnasium import GymnasiumConfig
 
 __all__ = ["GymnasiumEnv"]
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from math import inf
 from time import perf_counter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import structlog
 from gymnasium import spaces
-from gymnasium.envs.registration import EnvSpec
 
 from slmk.errors import Problem, RunError, SpecError
-from slmk_env_gymnasium import GymnasiumConfig
 from slmk_env_gymnasium.layout import Layout
 from slmk_env_gymnasium.make import make
 from slmk_env_gymnasium.native import make_native
 from slmk_env_gymnasium.rows import Rows
 from slmk_env_gymnasium.simulation import Simulation
 from slmk_env_gymnasium.workers import Workers, cores
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
+    from slmk_env_gymnasium import GymnasiumConfig
 
 __all__ = ["Choice", "Plan", "choose"]
 
@@ -70,11 +73,12 @@ def _measured(
     sync_s = _step_time(rows, actions)
     workers = _workers(spec, config) if sync_s > _PIPES_S else None
     async_s = inf
-    for _ in range(_TURNS if workers else 0):
-        async_s = min(async_s, _step_time(workers, actions))
-        sync_s = min(sync_s, _step_time(rows, actions))
+    if workers:
+        for _ in range(_TURNS):
+            async_s = min(async_s, _step_time(workers, actions))
+            sync_s = min(sync_s, _step_time(rows, actions))
     rows.close()
-    _log.info("vectorization measured", sync_us=round(sync_s * 1e6), async_us=async_s < inf and round(async_s * 1e6))
+    _log.info("vectorization measured", sync_us=round(sync_s * 1e6), async_us=round(async_s * 1e6) if workers else None)
     if workers and async_s < 0.9 * sync_s:
         workers.rebuild()
         return "async", workers

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
 from slmk.errors import Problem, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["Array", "Arrays", "Layout", "as_float32"]
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, SupportsFloat, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec
 
 from slmk.errors import Problem, SpecError, did_you_mean
-from slmk_env_gymnasium import GymnasiumConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gymnasium.envs.registration import EnvSpec
+
+    from slmk_env_gymnasium import GymnasiumConfig
 
 __all__ = ["Repeat", "find", "make", "or_problem"]
 

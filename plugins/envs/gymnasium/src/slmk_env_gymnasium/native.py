@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from slmk_env_gymnasium import GymnasiumConfig
 from slmk_env_gymnasium.layout import Array, Arrays, Layout
 from slmk_env_gymnasium.make import or_problem
-from slmk_env_gymnasium.simulation import Outcome
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
+    from slmk_env_gymnasium import GymnasiumConfig
+    from slmk_env_gymnasium.simulation import Outcome
 
 __all__ = ["CartPole", "Native", "make_native"]
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from slmk_env_gymnasium.layout import Array, Arrays, Layout
-from slmk_env_gymnasium.simulation import Outcome
 from slmk_env_gymnasium.snapshot import is_exact, restore, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import gymnasium as gym
+
+    from slmk_env_gymnasium.layout import Array, Arrays, Layout
+    from slmk_env_gymnasium.simulation import Outcome
 
 __all__ = ["Rows"]
 

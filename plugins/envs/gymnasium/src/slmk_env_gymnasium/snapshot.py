@@ -7,11 +7,13 @@ define ``state_dict`` and ``load_state_dict`` themselves. Box2D keeps contacts a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["is_exact", "restore", "snapshot"]
 
@@ -77,7 +79,7 @@ def _get_mujoco(model: Any, data: Any) -> dict[str, Any]:
 
 
 def _set_mujoco(model: Any, data: Any, state: dict[str, Any]) -> None:
-    import mujoco  # type: ignore[import-untyped]
+    import mujoco
 
     vector = state["state"]
     mujoco.mj_setState(model, data, vector, mujoco.mjtState.mjSTATE_INTEGRATION)

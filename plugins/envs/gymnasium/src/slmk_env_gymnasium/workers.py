@@ -15,17 +15,20 @@ import subprocess
 import sys
 import traceback
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle  # type: ignore[import-untyped]  # Gymnasium depends on it
 import numpy as np
 import numpy.typing as npt
-from gymnasium.envs.registration import EnvSpec
 
 from slmk.errors import RunError
-from slmk_env_gymnasium import GymnasiumConfig
-from slmk_env_gymnasium.layout import Array, Arrays
-from slmk_env_gymnasium.simulation import Outcome
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
+    from slmk_env_gymnasium import GymnasiumConfig
+    from slmk_env_gymnasium.layout import Array, Arrays
+    from slmk_env_gymnasium.simulation import Outcome
 
 __all__ = ["Workers", "cores", "serve"]
 

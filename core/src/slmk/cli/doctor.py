@@ -1,0 +1,166 @@
+"""``slmk doctor``: what this machine offers, what it lacks, and what to do about that."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from ctypes.util import find_library
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+
+from slmk import __version__
+from slmk.registry import get_registry
+
+__all__ = ["doctor"]
+
+_SIMULATORS: Final = {
+    "gymnasium": ("gymnasium", "slmk-env-gymnasium"),
+    "Box2D": ("box2d", "slmk-env-gymnasium[box2d]"),
+    "mujoco": ("mujoco", "slmk-env-gymnasium[mujoco]"),
+    "envpool": ("envpool", "slmk-env-envpool[all]"),
+    "ale_py": ("ale-py", "slmk-env-atari"),
+    "mujoco_playground": ("playground", "slmk-env-playground"),
+    "mjlab": ("mjlab", "slmk-env-mjlab"),
+    "isaaclab": ("isaaclab", "slmk-env-isaaclab"),
+}
+"""Modules of simulators: the distribution whose version is shown, and what to install."""
+_FEW_BYTES: Final = 2 * 2**30
+_COLOURS: Final = {"ok": "green", "note": "yellow", "bad": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    state: Literal["ok", "note", "bad"]
+    """``note``: something is not there that only some runs want. ``bad``: something is broken."""
+    subject: str
+    detail: str
+    advice: str = ""
+
+
+@click.command()
+def doctor() -> int:
+    """Look at Python, torch, compilers, simulators, rendering, disk space and plugins, and say what to do.
+
+    Exits with 1 if something is broken.
+    """
+    findings = [finding for check in _CHECKS for finding in check()]
+    for finding in findings:
+        state = click.style(f"{finding.state:<4}", fg=_COLOURS[finding.state])
+        click.echo(f"{state}  {finding.subject}: {finding.detail}")
+        if finding.advice:
+            click.echo(f"      → {finding.advice}")
+    return 1 if any(finding.state == "bad" for finding in findings) else 0
+
+
+def _python() -> Iterator[Finding]:
+    supported = sys.version_info >= (3, 11)
+    advice = "" if supported else "install Python 3.11 or later"
+    detail = f"{platform.python_version()} on {platform.system()} {platform.machine()}, slmk {__version__}"
+    yield Finding("ok" if supported else "bad", "python", detail, advice)
+
+
+def _cores() -> Iterator[Finding]:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    yield Finding("ok", "cores", f"{usable} usable of {os.cpu_count()}")
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except Exception as error:
+        yield Finding("bad", "torch", f"cannot be imported: {error}", "pip install torch")
+        return
+    yield Finding("ok", "torch", f"{torch.__version__}, {torch.get_num_threads()} threads by default")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            memory = torch.cuda.get_device_properties(index).total_memory / 2**30
+            yield Finding("ok", f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
+    elif torch.version.cuda is None:
+        yield Finding("note", "cuda", "this torch is built without CUDA", "for an NVIDIA GPU install a CUDA build")
+    else:
+        yield Finding("note", "cuda", f"no usable GPU (torch is built for CUDA {torch.version.cuda})", "see nvidia-smi")
+
+
+def _compiler() -> Iterator[Finding]:
+    names = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found:
+        yield Finding("ok", "compiler", f"{found}, so that update steps can be compiled")
+    else:
+        advice = "install g++ or clang++; until then set run.compile to 'off' or leave it 'auto'"
+        yield Finding("note", "compiler", "no C++ compiler, so that update steps run uncompiled on CPU", advice)
+
+
+def _simulators() -> Iterator[Finding]:
+    for module, (distribution, install) in _SIMULATORS.items():
+        if find_spec(module) is None:
+            yield Finding("note", module, "not installed", f"if you want it: pip install '{install}'")
+        else:
+            yield Finding("ok", module, _version(distribution))
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "installed, version unknown"
+
+
+def _rendering() -> Iterator[Finding]:
+    backends = {"egl": "EGL", "osmesa": "OSMesa", "glfw": "GL"}
+    found = [name for name, library in backends.items() if find_library(library)]
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    detail = f"GL libraries for {', '.join(found) or 'nothing'}; {'a display' if display else 'no display'}"
+    chosen = os.environ.get("MUJOCO_GL", "")
+    if chosen:
+        detail += f"; MUJOCO_GL={chosen}"
+    headless = [name for name in found if name != "glfw"]
+    if not display and not headless:
+        advice = "for videos without a display install libegl1 or libosmesa6"
+        yield Finding("note", "rendering", detail, advice)
+    elif not display and not chosen:
+        yield Finding("note", "rendering", detail, f"for MuJoCo without a display set MUJOCO_GL={headless[0]}")
+    else:
+        yield Finding("ok", "rendering", detail)
+
+
+def _disk() -> Iterator[Finding]:
+    free = shutil.disk_usage(Path.cwd()).free
+    detail = f"{free / 2**30:.1f} GiB free in the current directory, where runs go"
+    if not os.access(Path.cwd(), os.W_OK):
+        yield Finding("note", "disk", "the current directory is not writable", "choose another with --out")
+    elif free < _FEW_BYTES:
+        yield Finding("note", "disk", detail, "remove old runs, or choose another disk with --out")
+    else:
+        yield Finding("ok", "disk", detail)
+
+
+def _plugins() -> Iterator[Finding]:
+    rows = get_registry().rows()
+    yield Finding("ok", "plugins", f"{sum(row.health == 'ok' for row in rows)} components are ready")
+    for row in rows:
+        if row.health != "ok":
+            state: Literal["note", "bad"] = "note" if row.health == "needs" else "bad"
+            yield Finding(state, f"{row.kind} {row.name} ({row.distribution})", row.summary, row.hint or "")
+
+
+_CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
+    _python,
+    _cores,
+    _torch,
+    _compiler,
+    _simulators,
+    _rendering,
+    _disk,
+    _plugins,
+)

@@ -1,0 +1,171 @@
+"""The measures of a session and of a trial, from the rows that were reported.
+
+Strength, efficiency, stability and consistency are those of SLM-Lab (Keng & Graesser 2019, "Foundations of Deep
+Reinforcement Learning", and its documentation), on our return curve: the moving average over 100 episodes at each
+row, R_i, at env steps t_i and after u_i updates. With R_rand the random policy's mean return, the strength at row i is
+S_i = R_i − R_rand. Final scores decide; area-like ones are shown beside them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slmk.statistics import describe
+
+__all__ = ["BASELINES", "random_return", "session_summary", "trial_summary", "write_baseline"]
+
+BASELINES = "baselines.toml"
+"""The file in a folder of specs that holds the random policy's return in each environment."""
+SCORES = (
+    "final_return_ma",
+    "final_eval_return",
+    "max_return_ma",
+    "final_strength",
+    "max_strength",
+    "strength",
+    "sample_efficiency",
+    "training_efficiency",
+    "stability",
+)
+"""What is described over seeds, final scores first."""
+
+Rows = Sequence[Mapping[str, Any]]
+Curve = npt.NDArray[np.float64]
+
+
+def session_summary(rows: Rows, random_return: float | None) -> dict[str, Any]:
+    """All measures of one session.
+
+    Args:
+        rows: those of ``metrics.jsonl``.
+        random_return: mean return of the random policy; None if it was never measured, and strengths are None too.
+    """
+    train = [row for row in rows if row["kind"] == "train"]
+    evaluations = [row["eval/return_mean"] for row in rows if row["kind"] == "eval"]
+    scored = [row for row in train if row.get("episode/return_ma") is not None]
+    returns = np.array([row["episode/return_ma"] for row in scored], dtype=float)
+    last = train[-1] if train else {}
+    return {
+        "seed": last.get("seed"),
+        "env_steps": last.get("env_steps"),
+        "updates": last.get("updates"),
+        "episodes": last.get("episode/count"),
+        "final_return_ma": float(returns[-1]) if len(returns) else None,
+        "max_return_ma": float(returns.max()) if len(returns) else None,
+        **_strengths(scored, returns, random_return),
+        "final_eval_return": evaluations[-1] if evaluations else None,
+        "time/elapsed_s": last.get("time/elapsed_s"),
+        "time/env_steps_per_s": last.get("time/env_steps_per_s"),
+    }
+
+
+def trial_summary(
+    name: str,
+    sessions: Sequence[Mapping[str, Any]],
+    curves: Sequence[Rows],
+    random_return: float | None,
+    target: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """All measures of a trial: each session's, their statistics, and whether the target is reached.
+
+    Args:
+        name: of the spec.
+        sessions: what `session_summary` returned for each seed.
+        curves: the rows of each session.
+        random_return: as in `session_summary`.
+        target: the spec's section ``[target]``.
+    """
+    scores = {name: describe([session.get(name) for session in sessions]) for name in SCORES}
+    return {
+        "name": name,
+        "env_steps": max((session["env_steps"] or 0 for session in sessions), default=0),
+        "sessions": list(sessions),
+        "scores": scores,
+        "consistency": consistency(curves, random_return),
+        "random_return": random_return,
+        "target": _target(target, scores),
+    }
+
+
+def consistency(curves: Sequence[Rows], random_return: float | None) -> float | None:
+    """1 − 2 Σᵢ std(Sᵢ) / Σᵢ mean(Sᵢ) over sessions at each row: 1 when all sessions learn alike."""
+    if random_return is None or len(curves) < 2:
+        return None
+    by_step: dict[int, list[float]] = {}
+    for rows in curves:
+        for row in rows:
+            if row["kind"] == "train" and row.get("episode/return_ma") is not None:
+                by_step.setdefault(row["env_steps"], []).append(row["episode/return_ma"] - random_return)
+    shared = [strengths for strengths in by_step.values() if len(strengths) == len(curves)]
+    total = sum(float(np.mean(strengths)) for strengths in shared)
+    return 1 - 2 * sum(float(np.std(strengths)) for strengths in shared) / total if total > 0 else None
+
+
+def random_return(directory: Path, env: Mapping[str, Any]) -> float | None:
+    """The random policy's mean return in the environment `env`, as stored in the folder of specs, or None."""
+    import tomli
+
+    try:
+        baselines = tomli.loads((directory / BASELINES).read_text())
+    except (OSError, tomli.TOMLDecodeError):
+        return None
+    mean = baselines.get(str(env.get("id")), {}).get("mean")
+    return None if mean is None else float(mean)
+
+
+def write_baseline(
+    directory: Path, env: Mapping[str, Any], *, mean: float, std: float, episodes: int, seed: int
+) -> None:
+    """Store the random policy's return in the environment `env` in the folder of specs, beside what is there."""
+    import tomli
+    import tomli_w
+
+    path = directory / BASELINES
+    baselines = tomli.loads(path.read_text()) if path.exists() else {}
+    baselines[str(env["id"])] = {"mean": round(mean, 4), "std": round(std, 4), "episodes": episodes, "seed": seed}
+    temporary = path.with_suffix(".tmp")
+    head = "# Returns of the random policy, written by `slmk baseline SPEC...`.\n"
+    temporary.write_text(head + tomli_w.dumps(dict(sorted(baselines.items()))))
+    os.replace(temporary, path)
+
+
+def _strengths(rows: Rows, returns: Curve, random_return: float | None) -> dict[str, float | None]:
+    names = ("strength", "max_strength", "final_strength", "sample_efficiency", "training_efficiency", "stability")
+    if random_return is None or not len(returns):
+        return dict.fromkeys(names)
+    strength = returns - random_return
+    return {
+        "strength": float(strength.mean()),
+        "max_strength": float(strength.max()),
+        "final_strength": float(strength[-1]),
+        "sample_efficiency": efficiency(strength, np.array([row["env_steps"] for row in rows], dtype=float)),
+        "training_efficiency": efficiency(strength, np.array([row["updates"] for row in rows], dtype=float)),
+        "stability": stability(strength),
+    }
+
+
+def efficiency(strength: Curve, cost: Curve) -> float | None:
+    """Σ (Sᵢ / cᵢ) / Σ Sᵢ with c the env steps or the updates: high when strength comes early. None where Σ S ≤ 0."""
+    paid = cost > 0
+    total = strength[paid].sum()
+    return float((strength[paid] / cost[paid]).sum() / total) if total > 0 else None
+
+
+def stability(strength: Curve) -> float | None:
+    """1 − Σ max(0, Sᵢ − Sᵢ₊₁) / Σ Sᵢ: 1 when strength never falls. None where Σ S ≤ 0."""
+    total = strength[:-1].sum()
+    falls = np.clip(strength[:-1] - strength[1:], 0, None).sum()
+    return float(1 - falls / total) if total > 0 else None
+
+
+def _target(target: Mapping[str, Any] | None, scores: Mapping[str, Any]) -> dict[str, Any] | None:
+    if target is None:
+        return None
+    value = scores.get(target["metric"], {}).get("mean")
+    return {**target, "value": value, "reached": value is not None and value >= target["score"]}

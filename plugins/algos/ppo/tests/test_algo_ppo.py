@@ -1,0 +1,175 @@
+"""PPO's estimates, loss and gradients against independent references in float64."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from slmk import EnvInfo, Model, Parts, Transition
+from slmk.builtin import RunningConfig
+from slmk.builtin.running import Running
+from slmk_algo_ppo import PPOConfig
+from slmk_algo_ppo.ppo import PPO
+from slmk_net_mlp import MLPConfig
+from slmk_net_mlp.mlp import MLP
+
+T, N = 6, 3
+DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1.0, 1.0, (2,))
+
+
+def ppo(action_space=DISCRETE, normalizers=None, **options) -> PPO:
+    cpu = torch.device("cpu")
+    info = EnvInfo(N, {"obs": spaces.Box(-1, 1, (4,))}, action_space, cpu)
+    config = PPOConfig(**{"horizon": T, "minibatches": 2, "epochs": 1, **options})
+    generator = torch.Generator().manual_seed(0)
+    networks = {
+        role: MLP(MLPConfig(hidden=(8,)), dict(info.observation_spaces), spec, generator)
+        for role, spec in PPO.roles(config, info).items()
+    }
+    model = Model(networks, {"actor": ("obs",), "critic": ("obs",)}, {})
+    return PPO(config, info, Parts(model, normalizers or {}, generator, "off", 0))
+
+
+def rollout(algorithm: PPO, seed: int = 1) -> Transition:
+    generator = torch.Generator().manual_seed(seed)
+    obs = torch.randn(T + 1, N, 4, generator=generator)
+    act = [algorithm.act({"obs": x}, 0.0) for x in obs[:-1]]
+    flags = torch.rand(T, N, generator=generator)
+    return Transition(
+        obs={"obs": obs[:-1]},
+        action=torch.stack([a.action for a in act]),
+        reward=torch.randn(T, N, generator=generator),
+        next_obs={"obs": obs[1:] + 0.1},
+        terminated=flags < 0.2,
+        truncated=flags > 0.8,
+        extras={"raw": torch.stack([a.extras["raw"] for a in act])},
+    )
+
+
+def mlp64(state: dict[str, torch.Tensor], prefix: str, x: torch.Tensor) -> torch.Tensor:
+    w0, b0, w1, b1 = (state[f"{prefix}.{n}"] for n in ("weight_0", "bias_0", "weight_out", "bias_out"))
+    return torch.tanh(x @ w0.T + b0) @ w1.T + b1
+
+
+def reference(algorithm: PPO, data, index, clip, entropy, value_clip):
+    """Loss and gradients of eq. 9 written out in float64 with torch.distributions."""
+    modules = {f"model.{n}": p for n, p in algorithm.model.named_parameters()}
+    modules |= {f"head.{n}": p for n, p in algorithm.head.named_parameters()}
+    state = {n: p.detach().double().requires_grad_() for n, p in modules.items()}
+    obs, raw, old, adv, ret, val = (
+        (data[n] if n != "obs" else data["obs"]["obs"])[index].double()
+        for n in ("obs", "raw", "log_prob", "advantage", "returns", "value")
+    )
+    features = mlp64(state, "model.networks.actor", obs)
+    if "head.log_std" in state:
+        policy = torch.distributions.Normal(features, state["head.log_std"].exp())
+        log_prob, bonus = policy.log_prob(raw).sum(-1), policy.entropy().sum(-1).mean()
+    else:
+        policy = torch.distributions.Categorical(logits=features)
+        log_prob, bonus = policy.log_prob(raw), policy.entropy().mean()
+    adv = (adv - adv.mean()) / (adv.std() + 1e-8)
+    ratio = torch.exp(log_prob - old)
+    surrogate = torch.stack([ratio * adv, torch.clamp(ratio, 1 - clip, 1 + clip) * adv]).min(0).values
+    value = mlp64(state, "model.networks.critic", obs).squeeze(-1)
+    error = (value - ret) ** 2
+    if value_clip:
+        error = torch.stack([error, (val + (value - val).clamp(-value_clip, value_clip) - ret) ** 2]).max(0).values
+    loss = -surrogate.mean() + 0.5 * 0.5 * error.mean() - entropy * bonus
+    loss.backward()
+    return loss.item(), {n: p.grad for n, p in state.items()}
+
+
+@pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "continuous"])
+@pytest.mark.parametrize("value_clip", [0.0, 0.05])
+def test_loss_and_gradients_equal_a_float64_reference(space, value_clip):
+    """Away from the acting parameters, loss and every gradient agree with a reference to 1e-5."""
+    algorithm = ppo(space, value_clip=value_clip)
+    data = algorithm.prepare(rollout(algorithm))
+    with torch.no_grad():  # Move away, so that ratios differ from 1 and both clips bind somewhere.
+        for parameter in algorithm.model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+    index = torch.arange(0, T * N, 2)
+    loss, _ = algorithm.loss(data, index, clip=torch.tensor(0.2), entropy=torch.tensor(0.01))
+    modules = {f"model.{n}": p for n, p in algorithm.model.named_parameters()}
+    modules |= {f"head.{n}": p for n, p in algorithm.head.named_parameters()}
+    gradients = dict(zip(modules, torch.autograd.grad(loss, list(modules.values())), strict=True))
+    expected_loss, expected = reference(algorithm, data, index, 0.2, 0.01, value_clip)
+    assert loss.item() == pytest.approx(expected_loss, rel=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient.double(), expected[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "continuous"])
+def test_first_ratio_is_one(space):
+    """At the acting parameters the KL estimate and the clipped share are exactly 0."""
+    algorithm = ppo(space)
+    data = algorithm.prepare(rollout(algorithm))
+    _, metrics = algorithm.loss(data, torch.arange(T * N), clip=torch.tensor(0.2), entropy=torch.tensor(0.0))
+    assert metrics["policy/kl"].item() == pytest.approx(0.0, abs=1e-7)
+    assert metrics["policy/clipped"].item() == 0.0
+
+
+def test_advantages_stop_at_episode_ends_and_bootstrap_at_truncation():
+    """prepare() gives the advantages of a plain backward loop over δ = r + γ (1 − terminated) V(next) − V."""
+    algorithm = ppo()
+    experience = rollout(algorithm)
+    data = algorithm.prepare(experience)
+    value = algorithm.value(experience.obs).double()
+    following = algorithm.value(experience.next_obs).double()
+    expected = torch.zeros(T, N, dtype=torch.float64)
+    for n in range(N):
+        running = 0.0
+        for t in reversed(range(T)):
+            delta = experience.reward[t, n] + 0.99 * (not experience.terminated[t, n]) * following[t, n] - value[t, n]
+            done = experience.terminated[t, n] or experience.truncated[t, n]
+            running = delta + 0.99 * 0.95 * (not done) * running
+            expected[t, n] = running
+    torch.testing.assert_close(data["advantage"].view(T, N).double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_reward_scaling_divides_by_the_spread_of_discounted_returns():
+    """Scaled rewards are rewards over the standard deviation of G_t = r_t + γ G_{t−1}, restarted at episode ends."""
+    algorithm = ppo(normalizers={"reward": Running(RunningConfig(), ())}, gamma=0.9)
+    running, seen = np.zeros(N), []
+    for seed in (1, 2):
+        experience = rollout(algorithm, seed)
+        scaled = algorithm.scale_rewards(experience)
+        for t in range(T):
+            running = experience.reward[t].double().numpy() + 0.9 * running
+            seen.append(running.copy())
+            running[(experience.terminated | experience.truncated)[t].numpy()] = 0.0
+        expected = experience.reward.double().numpy() / math.sqrt(np.var(np.concatenate(seen)) + 1e-8)
+        np.testing.assert_allclose(scaled.numpy(), expected, rtol=1e-4)
+
+
+def test_minibatches_cover_every_sample_once():
+    """One epoch's indices are a permutation of all samples."""
+    algorithm = ppo()
+    index = algorithm.minibatches(T * N)
+    assert index.shape == (2, T * N // 2)
+    assert sorted(index.flatten().tolist()) == list(range(T * N))
+
+
+def test_target_kl_ends_the_epochs_early():
+    """With a tiny target the second of ten epochs never starts; without one all ten run."""
+
+    class Memory:
+        def take(self):
+            return rollout(bounded)
+
+    bounded = ppo(epochs=10, target_kl=1e-9, lr=1e-2)
+    bounded.learn(Memory(), 0.0)
+    assert bounded.learner.updates == 2
+    free = ppo(epochs=10, lr=1e-2)
+    free.learn(Memory(), 0.0)
+    assert free.learner.updates == 20
+
+
+def test_rollout_must_split_into_minibatches():
+    """A rollout of 2048 × 3 transitions does not split into 5 parts: a problem at `minibatches`."""
+    from slmk import EnvConfig
+
+    config = PPOConfig(minibatches=5)
+    assert [path for path, _ in config.problems({"env": EnvConfig(num_envs=3)})] == ["minibatches"]
+    assert not list(config.problems({"env": EnvConfig(num_envs=5)}))
