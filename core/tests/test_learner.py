@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from slmk import Adam, CheckpointError, Learner
 from torch import nn
+
+from slmk import Adam, CheckpointError, Learner
 
 
 def net() -> nn.Module:
@@ -13,9 +14,7 @@ def net() -> nn.Module:
 
 def batches(count: int = 6) -> list[tuple[torch.Tensor, torch.Tensor]]:
     generator = torch.Generator().manual_seed(1)
-    return [
-        (torch.randn(16, 3, generator=generator), torch.randn(16, 1, generator=generator)) for _ in range(count)
-    ]
+    return [(torch.randn(16, 3, generator=generator), torch.randn(16, 1, generator=generator)) for _ in range(count)]
 
 
 def learner_for(module: nn.Module, **options) -> Learner:

@@ -2,7 +2,7 @@
 
 import pickle
 import textwrap
-import tomllib
+import tomli
 from pathlib import Path
 
 import pytest
@@ -72,7 +72,7 @@ def test_resolved_spec_gives_an_equal_blueprint(tmp_path):
     path.write_text(blueprint.resolved_toml(), encoding="utf-8")
     again = load(path)
     assert again == blueprint
-    assert again.resolved() == blueprint.resolved() == tomllib.loads(path.read_text(encoding="utf-8"))
+    assert again.resolved() == blueprint.resolved() == tomli.loads(path.read_text(encoding="utf-8"))
 
 
 def test_resolved_spec_says_where_each_value_comes_from():
@@ -465,9 +465,9 @@ class TestPluginFiles:
 
 def test_mapping_is_as_good_as_a_file():
     """The content of a spec as a mapping gives the same blueprint, and problems without a line."""
-    data = tomllib.loads(RIGHT)
+    data = tomli.loads(RIGHT)
     blueprint = load({**data, "name": "toy"}, registry=REGISTRY)
     assert blueprint.run == load(TOY).run
-    assert tomllib.loads(blueprint.text) == {**data, "name": "toy"}
+    assert tomli.loads(blueprint.text) == {**data, "name": "toy"}
     data["run"]["env_steps"] = None
     assert "found a NoneType" in only(data)

@@ -12,7 +12,7 @@ from slmk.errors import Problem, SpecError, did_you_mean
 from slmk.model import Model
 from slmk.protocols import Algorithm, Env, Memory, Parts, Role
 from slmk.registry import Registry, get_registry
-from slmk.spec import Blueprint
+from slmk.spec import Blueprint, PolicyBlueprint
 from slmk.streams import Streams
 
 __all__ = ["build_algorithm", "build_env", "build_memory", "resolve_device"]
@@ -46,7 +46,7 @@ def build_env(blueprint: Blueprint, *, num_envs: int | None = None, seed: int, r
 
 
 def build_algorithm(
-    blueprint: Blueprint, env: EnvInfo, streams: Streams, registry: Registry | None = None, iterations: int = 0
+    blueprint: PolicyBlueprint, env: EnvInfo, streams: Streams, registry: Registry | None = None, iterations: int = 0
 ) -> Algorithm:
     """The algorithm of a blueprint with its networks and normalizers, for environments as described by `env`.
 
@@ -67,8 +67,7 @@ def build_algorithm(
     parts = Parts(
         model=model,
         normalizers={
-            role: registry.load(part.component)(part.config, ()).to(env.device)  # type: ignore[operator]
-            for role, part in others.items()
+            role: registry.load(part.component)(part.config, ()).to(env.device) for role, part in others.items()
         },
         generator=streams.generator("policy", env.device),
         compile=blueprint.run.compile,
@@ -88,7 +87,7 @@ def build_memory(
     return target(blueprint.memory.config, env, horizon, generator)  # type: ignore[no-any-return]
 
 
-def _groups_of(blueprint: Blueprint, role: str, env: EnvInfo) -> tuple[str, ...]:
+def _groups_of(blueprint: PolicyBlueprint, role: str, env: EnvInfo) -> tuple[str, ...]:
     """The observation groups a role reads: as the spec says, or all but the mask."""
     wanted: tuple[str, ...] = blueprint.networks[role].config.obs  # type: ignore[attr-defined]
     known = env.observation_spaces
@@ -109,7 +108,7 @@ def _groups_of(blueprint: Blueprint, role: str, env: EnvInfo) -> tuple[str, ...]
 
 
 def _build_network(
-    blueprint: Blueprint,
+    blueprint: PolicyBlueprint,
     name: str,
     role: Role,
     groups: tuple[str, ...],
@@ -126,7 +125,7 @@ def _build_network(
 
 
 def _obs_normalizers(
-    blueprint: Blueprint, env: EnvInfo, groups: set[str], registry: Registry
+    blueprint: PolicyBlueprint, env: EnvInfo, groups: set[str], registry: Registry
 ) -> dict[str, nn.Module]:
     """A normalizer for each group of real numbers that some role reads, where the spec has ``[normalizer.obs]``."""
     part = blueprint.normalizers.get("obs")
@@ -139,5 +138,3 @@ def _obs_normalizers(
 
 def _is_real(space: Any) -> bool:
     return space.dtype is not None and space.dtype.kind == "f"
-
-

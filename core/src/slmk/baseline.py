@@ -32,4 +32,6 @@ def measure(spec: Path, episodes: int) -> str:
     mean, std = row["eval/return_mean"], row["eval/return_std"]
     config = blueprint.env.config.model_dump()
     write_baseline(blueprint.directory, config, mean=mean, std=std, episodes=episodes, seed=blueprint.run.seed)
-    return f"{config.get('id', blueprint.env.component.name)}: random return {mean:.2f} ± {std:.2f} ({episodes} episodes)"
+    return (
+        f"{config.get('id', blueprint.env.component.name)}: random return {mean:.2f} ± {std:.2f} ({episodes} episodes)"
+    )

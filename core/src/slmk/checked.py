@@ -64,5 +64,3 @@ class CheckedEnv:
         if value.is_floating_point() and not torch.isfinite(value).all():
             rows = torch.nonzero(~torch.isfinite(value).reshape(len(value), -1).all(1)).flatten().tolist()
             raise RunError(f"{name}: not finite in environments {rows}")
-
-

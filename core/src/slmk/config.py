@@ -96,6 +96,8 @@ class AlgorithmConfig(Config):
     """Names of the networks it needs: the tables ``[network.<role>]``."""
     normalizers: ClassVar[tuple[str, ...]] = ()
     """Names of the normalizers it can use: the tables ``[normalizer.<role>]``; ``obs`` means observations."""
+    deterministic_policy: ClassVar[bool] = True
+    """Whether `Algorithm.policy` gives one and the same action for an observation."""
 
 
 class MemoryConfig(Config):
@@ -114,6 +116,9 @@ class NetworkConfig(Config):
 
 class NormalizerConfig(Config):
     """Base of normalizer options."""
+
+    pooled: ClassVar[bool] = False
+    """Whether its statistics are those of all data seen, so that it does not matter how that was split into batches."""
 
 
 class ReporterConfig(Config):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module, metadata
-from inspect import isfunction
+from inspect import isroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,8 @@ def _entry_points() -> list[metadata.EntryPoint]:
 
 
 def _from_entry_point(entry: metadata.EntryPoint) -> Plugin:
-    distribution, version = (entry.dist.name, entry.dist.version) if entry.dist else (entry.value, "")
-    return _load(entry.name, distribution, version, entry.load)
+    about = entry.dist.metadata if entry.dist else {"Name": entry.value, "Version": ""}
+    return _load(entry.name, about["Name"], about["Version"], entry.load)
 
 
 def from_module(module: Any) -> Plugin:
@@ -127,27 +128,39 @@ def failure(error: BaseException) -> tuple[str, str | None]:
 
 
 def _call_hooks(module: object) -> tuple[tuple[tuple[str, Component], ...], tuple[click.Command, ...]]:
-    """Call every hook of one plugin. A manager of its own keeps its errors and its results apart from all others'."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
+    """Call every hook of one plugin. It is registered alone, so that its errors and results are its own."""
+    manager = _manager()
     _refuse_misspelt_hooks(module, manager)
     try:
         manager.register(module)
+        components = tuple(
+            (kind.name, component) for kind in KINDS.values() for component in _results(manager, kind.hook, Component)
+        )
+        return components, tuple(_commands(manager))
     except pluggy.PluginValidationError as error:
         raise _HookError(str(error).replace("\n", "; ")) from error
-    components = tuple(
-        (kind.name, component) for kind in KINDS.values() for component in _results(manager, kind.hook, Component)
-    )
-    return components, tuple(_commands(manager))
+    finally:
+        if manager.is_registered(module):
+            manager.unregister(module)
+
+
+@cache
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
 
 
 def _refuse_misspelt_hooks(module: object, manager: pluggy.PluginManager) -> None:
     for name in dir(module):
-        marked = manager.parse_hookimpl_opts(module, name) is not None
-        if marked and name not in _HOOKS:
-            hint = did_you_mean(name, _HOOKS) or f"hooks are {', '.join(sorted(_HOOKS))}"
-            raise _HookError(f"'{name}' is not a hook; {hint}")
-        if not marked and name in _HOOKS and isfunction(getattr(module, name)):
+        if not isroutine(getattr(module, name, None)):
+            continue
+        options = manager.parse_hookimpl_opts(module, name)
+        hook = (options.get("specname") if options else None) or name
+        if options and hook not in _HOOKS:
+            hint = did_you_mean(hook, _HOOKS) or f"hooks are {', '.join(sorted(_HOOKS))}"
+            raise _HookError(f"'{hook}' is not a hook; {hint}")
+        if not options and name in _HOOKS:
             raise _HookError(f"'{name}' is not marked as a hook; put @slmk.hookimpl above it")
 
 

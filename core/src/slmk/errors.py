@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 __all__ = ["CheckpointError", "PluginError", "Problem", "RunError", "SlmkError", "SpecError", "did_you_mean"]
 
@@ -74,5 +73,7 @@ class PluginError(SlmkError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """`did you mean 'x'?` for the known name nearest to `name`, or None where nothing is near."""
+    from difflib import get_close_matches  # Needed after a mistake only.
+
     matches: Sequence[str] = get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"did you mean '{matches[0]}'?" if matches else None

@@ -23,7 +23,7 @@ from slmk.protocols import Metrics
 __all__ = ["Adam", "Learner", "Loss"]
 
 Loss = Callable[..., tuple[Tensor, Metrics]]
-"""``loss(*batch, **scalars) -> (0-dim loss, metrics)``, a pure function of the modules' parameters and its arguments."""
+"""``loss(*batch, **scalars) -> (0-dim loss, metrics)``: a pure function of parameters and arguments."""
 
 COMPILE_SECONDS = 8.0
 """What compiling is assumed to cost: 3 to 8 s at first, 0.5 s from inductor's cache on disk."""
@@ -66,7 +66,7 @@ class Learner:
         modules: Mapping[str, nn.Module],
         loss: Loss,
         *,
-        optimiser: Adam = Adam(),  # noqa: B008 - frozen
+        optimiser: Adam = Adam(),
         compile: Literal["auto", "on", "off"] = "off",
         steps_ahead: int = 0,
     ) -> None:
@@ -89,7 +89,7 @@ class Learner:
         self.updates = 0
         self.optimiser = optimiser
         self.choice: str | None = {"on": "compiled", "off": "eager", "auto": None}[compile]
-        """``compiled`` or ``eager``; None until ``auto`` has measured. Kept on resume: the other has other last bits."""
+        """``compiled`` or ``eager``, or None until ``auto`` has measured; kept on resume for the same last bits."""
         self._steps_ahead = steps_ahead
         self._compiled: Callable[..., Tensor] | None = None
         self._scalars: dict[str, Tensor] = {}
@@ -172,7 +172,7 @@ class Learner:
 
     def _views(self, flat: Tensor) -> Iterator[Tensor]:
         """The parameters as views of a flat vector; one `split`, whose gradient is one `cat`."""
-        pieces = flat.split([shape.numel() for shape in self._shapes])
+        pieces = torch.split(flat, [shape.numel() for shape in self._shapes])
         return (piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True))
 
     def _run(
@@ -188,7 +188,7 @@ class Learner:
         """Make the first compiled step; where that fails, warn once and stay eager: a slow run beats a dead one."""
         # Lets `torch.autograd.grad` be traced inside the step; it changes nothing outside compiled functions.
         torch._dynamo.config.trace_autograd_ops = True
-        options = {"cpp_wrapper": self.flat.device.type == "cpu"}
+        options: dict[str, Any] = {"cpp_wrapper": self.flat.device.type == "cpu"}
         compiled = torch.compile(self._update, fullgraph=True, dynamic=False, options=options)
         try:
             metrics = compiled(state, batch, scalars)
@@ -256,7 +256,7 @@ def _flatten(module: nn.Module, names: list[str]) -> Tensor:
     """Copy the named parameters into one new vector and make them views of it."""
     parameters = [module.get_parameter(name) for name in names]
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
-    pieces = flat.split([parameter.numel() for parameter in parameters])
+    pieces = torch.split(flat, [parameter.numel() for parameter in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.data = piece.view(parameter.shape)
     return flat

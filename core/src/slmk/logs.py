@@ -6,16 +6,15 @@ Only the command line and the processes it starts call `configure`; a program th
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
-__all__ = ["FORMATS", "LEVELS", "Format", "Level", "configure"]
+__all__ = ["FORMATS", "LEVELS", "Format", "Level", "configure", "hand_over_logs", "log_again"]
 
 Format = Literal["console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -54,6 +53,31 @@ def configure(format: Format = "console", level: Level = "info", file: Path | No
     )
 
 
+def hand_over_logs(send: Callable[[str, dict[str, Any]], None], **context: Any) -> None:
+    """Show no event of this process, but send it to the one that started it, whose display it would tear.
+
+    Args:
+        send: takes the level and the event, for `log_again` over there.
+        context: what every event is to say besides, such as the seed.
+    """
+    import structlog
+
+    def processor(logger: Any, method: str, event: Event) -> Event:
+        simple = {key: value if isinstance(value, int | float | None) else str(value) for key, value in event.items()}
+        send(method, {**context, **simple})
+        raise structlog.DropEvent
+
+    merge, render_error = structlog.contextvars.merge_contextvars, structlog.processors.format_exc_info
+    structlog.configure(processors=[merge, render_error, processor], cache_logger_on_first_use=False)
+
+
+def log_again(level: str, event: Mapping[str, Any]) -> None:
+    """Log an event that another process has handed over."""
+    import structlog
+
+    getattr(structlog.get_logger("slmk"), level)(**event)
+
+
 def _renderer(format: Format) -> list[Processor]:
     import structlog
 
@@ -81,6 +105,8 @@ class _FileCopy:
         self._file: TextIO = path.open("a", buffering=1, encoding="utf-8")
 
     def __call__(self, logger: Any, method: str, event: Event) -> Event:
+        import json
+
         from structlog.processors import format_exc_info
 
         copy = format_exc_info(logger, method, dict(event))

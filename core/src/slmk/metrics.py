@@ -8,6 +8,7 @@ S_i = R_i − R_rand. Final scores decide; area-like ones are shown beside them.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def session_summary(rows: Rows, random_return: float | None) -> dict[str, Any]:
     """
     train = [row for row in rows if row["kind"] == "train"]
     evaluations = [row["eval/return_mean"] for row in rows if row["kind"] == "eval"]
-    scored = [row for row in train if row.get("episode/return_ma") is not None]
+    scored = _scored(rows)
     returns = np.array([row["episode/return_ma"] for row in scored], dtype=float)
     last = train[-1] if train else {}
     return {
@@ -94,17 +95,18 @@ def trial_summary(
 
 
 def consistency(curves: Sequence[Rows], random_return: float | None) -> float | None:
-    """1 − 2 Σᵢ std(Sᵢ) / Σᵢ mean(Sᵢ) over sessions at each row: 1 when all sessions learn alike."""
+    """1 − 2 Σᵢ std(Sᵢ) / Σᵢ mean(Sᵢ) over sessions at each row: 1 when all sessions learn alike.
+
+    The standard deviation is the sample's. Rows count where every session has a return. None where ΣS ≤ 0, for a
+    single session, and without a random return.
+    """
     if random_return is None or len(curves) < 2:
         return None
-    by_step: dict[int, list[float]] = {}
-    for rows in curves:
-        for row in rows:
-            if row["kind"] == "train" and row.get("episode/return_ma") is not None:
-                by_step.setdefault(row["env_steps"], []).append(row["episode/return_ma"] - random_return)
-    shared = [strengths for strengths in by_step.values() if len(strengths) == len(curves)]
-    total = sum(float(np.mean(strengths)) for strengths in shared)
-    return 1 - 2 * sum(float(np.std(strengths)) for strengths in shared) / total if total > 0 else None
+    by_step = [{row["env_steps"]: row["episode/return_ma"] for row in _scored(rows)} for rows in curves]
+    shared = sorted(set.intersection(*(set(curve) for curve in by_step)))
+    strength = np.array([[curve[step] for step in shared] for curve in by_step]) - random_return
+    total = strength.mean(0).sum()
+    return float(1 - 2 * strength.std(0, ddof=1).sum() / total) if total > 0 else None
 
 
 def random_return(directory: Path, env: Mapping[str, Any]) -> float | None:
@@ -133,6 +135,12 @@ def write_baseline(
     head = "# Returns of the random policy, written by `slmk baseline SPEC...`.\n"
     temporary.write_text(head + tomli_w.dumps(dict(sorted(baselines.items()))))
     os.replace(temporary, path)
+
+
+def _scored(rows: Rows) -> list[Mapping[str, Any]]:
+    """The training rows that have a return: those after the end of the first episode."""
+    averages = ((row, row.get("episode/return_ma")) for row in rows if row["kind"] == "train")
+    return [row for row, average in averages if average is not None and math.isfinite(average)]
 
 
 def _strengths(rows: Rows, returns: Curve, random_return: float | None) -> dict[str, float | None]:

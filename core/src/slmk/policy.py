@@ -46,7 +46,7 @@ class Policy:
         """
         checkpoint = find_checkpoint(Path(path))
         state, about = read_checkpoint(checkpoint, resolve_device(device))
-        env = EnvInfo.from_json({**about["env"], "num_envs": about["env"]["num_envs"]}, resolve_device(device))
+        env = EnvInfo.from_json(about["env"], resolve_device(device))
         blueprint = load_policy_sections(about["policy"], registry)
         algorithm = build_algorithm(blueprint, env, Streams(about["seed"]), registry)
         set_state(algorithm, state["algorithm"])

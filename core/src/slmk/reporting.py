@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import structlog
 
+from slmk.config import Config
 from slmk.registry import get_registry
 from slmk.spec import Blueprint
 
@@ -26,7 +29,7 @@ class Reporters:
             target: Any = registry.load(part.component)
             if target.scope == scope:
                 name = f"{part.component.name}.{len(self._reporters)}"
-                self._guard(name, lambda t=target, p=part, n=name: self._reporters.__setitem__(n, t(p.config, directory)))
+                self._guard(name, partial(self._add, name, target, part.config, directory))
 
     def start(self, run: Mapping[str, Any]) -> None:
         """See `slmk.protocols.Reporter.start`."""
@@ -40,13 +43,26 @@ class Reporters:
         """See `slmk.protocols.Reporter.finish`."""
         self._each(lambda reporter: reporter.finish(summary))
 
+    def close(self) -> None:
+        """Let reporters that have a ``close()`` give back what they hold; after `finish`, and after an error too."""
+        self._each(_close)
+
+    def _add(self, name: str, target: Callable[..., Any], config: Config, directory: Path) -> None:
+        self._reporters[name] = target(config, directory)
+
     def _each(self, call: Callable[[Any], None]) -> None:
         for name, reporter in list(self._reporters.items()):
-            self._guard(name, lambda r=reporter: call(r))
+            self._guard(name, partial(call, reporter))
 
     def _guard(self, name: str, call: Callable[[], None]) -> None:
         try:
             call()
         except Exception as error:
-            self._reporters.pop(name, None)
+            with suppress(Exception):
+                _close(self._reporters.pop(name, None))
             log.warning("reporter switched off", reporter=name.split(".")[0], error=f"{type(error).__name__}: {error}")
+
+
+def _close(reporter: Any) -> None:
+    if hasattr(reporter, "close"):
+        reporter.close()

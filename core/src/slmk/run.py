@@ -44,9 +44,7 @@ class Run:
         self.num_envs = self.env.info.num_envs
         iterations = ceil(budget / (horizon * self.num_envs))
         self.algorithm = build_algorithm(blueprint, self.env.info, streams, registry, iterations)
-        self.memory: Memory | None = build_memory(
-            blueprint, self.env.info, self.algorithm.horizon, streams, registry
-        )
+        self.memory: Memory | None = build_memory(blueprint, self.env.info, self.algorithm.horizon, streams, registry)
         self.tracker = ReturnTracker(self.num_envs)
         self.evaluator = Evaluator(blueprint, streams, registry)
         self.obs = self.env.reset()

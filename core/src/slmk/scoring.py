@@ -6,8 +6,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slmk.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from slmk.spec import Blueprint
 
 __all__ = ["Score", "score"]
 
@@ -56,7 +63,7 @@ def score(
     return _score(blueprint, path, episodes, render=render, video=video)
 
 
-def _score(blueprint, path, episodes, *, render, video):  # type: ignore[no-untyped-def]
+def _score(blueprint: Blueprint, path: Path, episodes: int, *, render: bool, video: Path | None) -> Score:
     from slmk.assembly import build_env
     from slmk.evaluation import MAX_ENVS, play
     from slmk.policy import Policy, find_checkpoint
@@ -68,7 +75,7 @@ def _score(blueprint, path, episodes, *, render, video):  # type: ignore[no-unty
     filmed = render or video is not None
     seed = Streams(blueprint.run.seed).integer("score")
     env = build_env(blueprint, num_envs=1 if filmed else min(episodes, MAX_ENVS), seed=seed)
-    viewers: list[Callable] = []
+    viewers: list[Callable[[npt.NDArray[np.uint8] | None], None]] = []
     with ExitStack() as stack:
         stack.callback(env.close)
         if render:
@@ -83,9 +90,7 @@ def _score(blueprint, path, episodes, *, render, video):  # type: ignore[no-unty
 
         played = play(env, policy.algorithm.policy, episodes, seed=seed, each_step=show if viewers else None)
     row = played.as_row()
-    return Score(
-        checkpoint, episodes, row["eval/return_mean"], row["eval/return_std"], row["eval/length_mean"], video
-    )
+    return Score(checkpoint, episodes, row["eval/return_mean"], row["eval/return_std"], row["eval/length_mean"], video)
 
 
 def _resolved_spec(path: Path) -> Path:

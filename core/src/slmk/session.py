@@ -103,8 +103,8 @@ def _signals() -> Iterator[list[int]]:
 
     def handle(number: int, frame: Any) -> None:
         caught.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for each, previous in before.items():
+            signal.signal(each, previous)
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -114,8 +114,8 @@ def _signals() -> Iterator[list[int]]:
     try:
         yield caught
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for each, previous in before.items():
+            signal.signal(each, previous)
 
 
 @contextmanager
@@ -129,7 +129,8 @@ def _profile(directory: Path, wanted: bool) -> Iterator[None]:
 
     profile = cProfile.Profile()
     try:
-        yield profile.enable()
+        profile.enable()
+        yield
     finally:
         profile.disable()
         profile.dump_stats(directory / "profile.pstats")

@@ -136,9 +136,7 @@ def _set(present: Any, state: Any) -> Any:
     if isinstance(present, Mapping):
         return _rebuild(present, lambda: {key: _set(item, state[str(key)]) for key, item in present.items()})
     if isinstance(present, list | tuple | deque):
-        items = (
-            [_set(a, b) for a, b in zip(present, state, strict=True)] if len(present) == len(state) else list(state)
-        )
+        items = [_set(a, b) for a, b in zip(present, state, strict=True)] if len(present) == len(state) else list(state)
         return items if isinstance(present, list) else _like(present, items)
     set_state(present, state)
     return present

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["bootstrap_interval", "describe", "iqm", "probability_of_improvement"]
+__all__ = ["bootstrap_interval", "describe", "iqm", "optimality_gap", "probability_of_improvement"]
 
 Scores = Sequence[float] | npt.NDArray[np.float64]
 REPETITIONS = 2000
 """Bootstrap resamples."""
 
 
-def iqm(scores: Scores) -> float:
+def iqm(scores: npt.ArrayLike, axis: int | None = None) -> Any:
     """Interquartile mean: the mean without the lowest and the highest quarter (each rounded down to whole scores).
 
+    The same as ``scipy.stats.trim_mean(scores, 0.25, axis)``.
+
     Args:
-        scores: any shape; all elements count alike.
+        scores: of any shape.
+        axis: the one to average over; None for all elements alike.
     """
-    ordered = np.sort(np.asarray(scores, dtype=float).ravel())
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
+    table = np.asarray(scores, dtype=float)
+    ordered = np.sort(table.ravel() if axis is None else np.moveaxis(table, axis, -1), axis=-1)
+    count = ordered.shape[-1]
+    return ordered[..., count // 4 : count - count // 4].mean(-1)
+
+
+def optimality_gap(scores: npt.ArrayLike, target: float) -> float:
+    """By how much scores miss the target on average; what exceeds it counts as a miss of 0."""
+    return float(np.maximum(target - np.asarray(scores, dtype=float), 0.0).mean())
 
 
 def bootstrap_interval(
-    scores: npt.ArrayLike, statistic: Callable[[npt.NDArray[np.float64]], float] = iqm, level: float = 0.95
+    scores: npt.ArrayLike, statistic: Callable[..., Any] = iqm, level: float = 0.95
 ) -> tuple[float, float]:
     """Percentile interval of a statistic by the stratified bootstrap: seeds are redrawn within each task.
 
     Args:
         scores: (seeds, tasks), or (seeds,) for one task.
-        statistic: of an array of the same shape.
+        statistic: called as ``statistic(values, axis=1)`` with one resample per row, such as `iqm` or `numpy.mean`.
         level: share of resamples inside the interval.
 
     Returns:
@@ -44,7 +54,7 @@ def bootstrap_interval(
     rng = np.random.default_rng(0)
     seeds, tasks = table.shape
     rows = rng.integers(seeds, size=(REPETITIONS, seeds, tasks))
-    values = [statistic(table[row, np.arange(tasks)]) for row in rows]
+    values = statistic(table[rows, np.arange(tasks)].reshape(REPETITIONS, -1), axis=1)
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -56,14 +66,17 @@ def probability_of_improvement(scores: Scores, others: Scores) -> float:
 
 
 def describe(values: Sequence[float | None]) -> dict[str, Any]:
-    """Values over seeds with mean, standard deviation (sample), IQM and its 95 % interval; None where there are none."""
-    known = [value for value in values if value is not None]
+    """Values over seeds with mean, sample standard deviation, IQM and its 95 % interval.
+
+    Values that are None or not finite are left out; where none remains, all of these are None.
+    """
+    known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return {"values": list(values), "mean": None, "std": None, "iqm": None, "ci95": None}
     return {
         "values": list(values),
         "mean": float(np.mean(known)),
         "std": float(np.std(known, ddof=1)) if len(known) > 1 else 0.0,
-        "iqm": iqm(known),
+        "iqm": float(iqm(known)),
         "ci95": list(bootstrap_interval(known)),
     }

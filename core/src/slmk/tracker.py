@@ -15,6 +15,11 @@ from slmk.batch import Step
 
 __all__ = ["ReturnTracker"]
 
+PENDING = 2**18
+"""Rewards that are remembered at most before they are added up, which bounds memory between rare reports."""
+
+_Ints = npt.NDArray[np.int64]
+
 
 class ReturnTracker:
     """Keeps references to rewards and episode ends as they pass, and adds them up when asked.
@@ -26,6 +31,7 @@ class ReturnTracker:
     def __init__(self, num_envs: int, window: int = 100) -> None:
         """Track `num_envs` environments and average over the last `window` episodes."""
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._limit = min(max(1, PENDING // num_envs), 4096)
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
         self._last: deque[tuple[float, int]] = deque(maxlen=window)
@@ -35,6 +41,8 @@ class ReturnTracker:
     def add(self, step: Step) -> None:
         """Remember one vector step, without its observations."""
         self._steps.append((step.reward, step.terminated, step.truncated))
+        if len(self._steps) >= self._limit:
+            self.flush()
 
     def flush(self) -> None:
         """Add up what has been remembered; one transfer where the tensors are on an accelerator."""
@@ -42,7 +50,8 @@ class ReturnTracker:
             return
         reward, terminated, truncated = (torch.stack(column) for column in zip(*self._steps, strict=True))
         self._steps.clear()
-        self._add_up(reward.cpu().numpy().astype(np.float64), (terminated | truncated).cpu().numpy())
+        both = torch.stack([reward, (terminated | truncated).to(reward.dtype)]).cpu().numpy()
+        self._add_up(both[0].astype(np.float64), both[1] != 0)
 
     def metrics(self) -> dict[str, float | None]:
         """``episode/…`` metrics; ``episode/return`` is the mean of the episodes that ended since the last call."""
@@ -65,8 +74,8 @@ class ReturnTracker:
         """Running and past episodes."""
         self.flush()
         return {
-            "returns": self._returns,
-            "lengths": self._lengths,
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
             "last": [list(episode) for episode in self._last],
             "new": list(self._new),
             "count": self._count,
@@ -75,29 +84,26 @@ class ReturnTracker:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self._steps.clear()
-        self._returns = np.array(state["returns"], dtype=np.float64)
-        self._lengths = np.array(state["lengths"], dtype=np.int64)
+        self._returns = torch.as_tensor(state["returns"]).cpu().numpy().copy()
+        self._lengths = torch.as_tensor(state["lengths"]).cpu().numpy().copy()
         self._last = deque(((float(r), int(n)) for r, n in state["last"]), self._last.maxlen)
         self._new, self._count = list(state["new"]), state["count"]
 
     def _add_up(self, reward: npt.NDArray[np.float64], done: npt.NDArray[np.bool_]) -> None:
-        """Go from one moment at which episodes end to the next: (T, N) rewards and ends."""
-        start = 0
-        for end in np.flatnonzero(done.any(1)):
-            self._advance(reward[start : end + 1])
-            for index in np.flatnonzero(done[end]):
-                self._close(int(index))
-            start = int(end) + 1
-        self._advance(reward[start:])
+        """Add (T, N) rewards to their episodes. `bincount` adds strictly in the order given, which is that of time."""
+        envs = np.arange(len(self._returns))
+        # The k-th episode of environment n within this chunk has the number k·N + n; those with k = 0 were running.
+        numbers = np.cumsum(done, axis=0) * len(envs) + envs
+        episode = (numbers - done * len(envs)).ravel()
+        size = int(numbers[-1].max()) + 1
+        order = np.concatenate([envs, episode])
+        returns = np.bincount(order, np.concatenate([self._returns, reward.ravel()]), size)
+        lengths = np.bincount(episode, minlength=size)
+        lengths[envs] += self._lengths
+        self._close(episode[done.ravel()], returns, lengths)
+        self._returns, self._lengths = returns[numbers[-1]], lengths[numbers[-1]]
 
-    def _advance(self, reward: npt.NDArray[np.float64]) -> None:
-        # cumsum adds strictly one after the other, unlike sum.
-        self._returns = np.cumsum(np.concatenate([self._returns[None], reward]), axis=0)[-1]
-        self._lengths += len(reward)
-
-    def _close(self, index: int) -> None:
-        episode = float(self._returns[index]), int(self._lengths[index])
-        self._last.append(episode)
-        self._new.append(episode[0])
-        self._count += 1
-        self._returns[index], self._lengths[index] = 0.0, 0
+    def _close(self, ended: _Ints, returns: npt.NDArray[np.float64], lengths: _Ints) -> None:
+        self._last.extend(zip(returns[ended].tolist(), lengths[ended].tolist(), strict=True))
+        self._new.extend(returns[ended].tolist())
+        self._count += len(ended)

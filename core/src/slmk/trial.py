@@ -91,12 +91,15 @@ def _launch(directory: Path, blueprint: Blueprint, *, resuming: bool, profile: b
         if not (resuming and (directory / f"seed-{seed}" / "summary.json").exists() and _finished(directory, seed))
     ]
     reporters = Reporters(blueprint, "trial", directory)
-    reporters.start(json.loads((directory / "manifest.json").read_text()))
-    launcher: Any = get_registry().load(blueprint.launcher.component)
-    summaries = launcher(blueprint.launcher.config).launch(jobs, reporters.report) if jobs else []
-    interrupted = next((s["interrupted"] for s in summaries if "interrupted" in s), None)
-    summary = _summarise(directory, blueprint, seeds)
-    reporters.finish(summary)
+    try:
+        reporters.start(json.loads((directory / "manifest.json").read_text()))
+        launcher: Any = get_registry().load(blueprint.launcher.component)
+        summaries = launcher(blueprint.launcher.config).launch(jobs, reporters.report) if jobs else []
+        interrupted = next((s["interrupted"] for s in summaries if "interrupted" in s), None)
+        summary = _summarise(directory, blueprint, seeds)
+        reporters.finish(summary)
+    finally:
+        reporters.close()
     return Result(directory, summary, interrupted)
 
 

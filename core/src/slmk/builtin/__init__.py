@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -16,6 +16,8 @@ __all__ = ["ConsoleConfig", "JsonlConfig", "LocalConfig", "RunningConfig"]
 
 class RunningConfig(NormalizerConfig):
     """Options of the normalizer ``running``: standardise by the mean and the variance of all data seen."""
+
+    pooled: ClassVar = True
 
     clip: Positive = 10.0
     """Normalised values are clipped to ±clip standard deviations."""
@@ -45,8 +47,8 @@ def slmk_launchers() -> Iterable[Component]:
 class ConsoleConfig(ReporterConfig):
     """Options of ``console``: progress for people."""
 
-    interval: Positive = 5.0
-    """Seconds between two lines of a session, where the output is no terminal."""
+    interval: Positive = 10.0
+    """Seconds between two lines of a session where the output is no terminal; on one, a panel is redrawn instead."""
 
 
 class JsonlConfig(ReporterConfig):

@@ -1,43 +1,164 @@
-"""The reporter ``console``: progress for people."""
+"""The reporter ``console``: progress and scores for people, as a live panel on a terminal and as lines elsewhere."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from slmk.builtin import ConsoleConfig
+from slmk.builtin.jsonl import read_rows
+from slmk.builtin.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console as Screen
+    from rich.live import Live
 
 __all__ = ["Console"]
 
+REFRESHES: Final = 2
+"""How often a second the panel is drawn."""
+REPORT: Final = "report.html"
+"""The page that the reporter ``report`` leaves in the run directory."""
+
 
 class Console:
-    """Plain lines."""
+    """Shows every session of a trial. Rich is imported by `start`."""
 
     scope: ClassVar[Literal["seed", "trial"]] = "trial"
 
     def __init__(self, config: ConsoleConfig, directory: Path) -> None:
         self.config, self.directory = config, directory
+        self._sessions: dict[int, Progress] = {}
         self._shown: dict[int, float] = {}
+        self._live: Live | None = None
+        self._finished = False
 
     def start(self, run: Mapping[str, Any]) -> None:
-        """Say what begins."""
-        print(f"{run['name']}: {self.directory}", flush=True)
+        """Say what begins, and open the panel if stdout is a terminal."""
+        from slmk.builtin.display import open_console
+
+        self._screen: Screen = open_console()
+        self._started = monotonic()
+        for seed in run["seeds"]:
+            self._sessions[seed] = Progress(seed, run["env_steps"])
+            self._sessions[seed].recall(read_rows(self.directory / f"seed-{seed}" / "metrics.jsonl"))
+        self._say(_title(run), style="bold")
+        self._say(f"run directory: {self.directory}", whole=True)
+        if self._screen.is_terminal and self._screen.file.isatty() and not self._screen.is_dumb_terminal:
+            self._open_panel()
 
     def report(self, row: Mapping[str, Any]) -> None:
-        """A line now and then."""
-        if row["kind"] == "train" and monotonic() - self._shown.get(row["seed"], 0) > self.config.interval:
-            self._shown[row["seed"]] = monotonic()
-            print(
-                {
-                    k: v
-                    for k, v in row.items()
-                    if k in ("seed", "env_steps", "episode/return_ma", "time/env_steps_per_s")
-                },
-                flush=True,
-            )
+        """Take a row in; without a panel, print a line for an evaluation, and otherwise now and then."""
+        session = self._sessions[row["seed"]]
+        session.add(row, monotonic())
+        if self._live is not None:
+            return
+        if row["kind"] == "eval":
+            self._say(_evaluation_line(session, row))
+        elif self._is_due(session, row):
+            self._say(_progress_line(session))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """The scores."""
-        print(summary["scores"]["final_return_ma"], summary["target"], flush=True)
+        """Close the panel; print the scores and whether the target is reached."""
+        from slmk.builtin.display import scores, verdict
+
+        self._close_panel()
+        self._finished = True
+        width = self._screen.width
+        unfinished = [session for session in self._sessions.values() if not session.finished]
+        if any(score["mean"] is not None for score in summary["scores"].values()):
+            self._screen.print("", scores(summary, width), "", sep="\n")
+        if unfinished:
+            self._say(_unfinished_line(unfinished), style="yellow")
+        if summary["target"] is not None:
+            self._screen.print(verdict(summary["target"], complete=not unfinished))
+
+    def close(self) -> None:
+        """Close the panel, also after an error; if the run is done, say where its files are.
+
+        Called after every reporter's `finish`, so that the report page is there by now.
+        """
+        from slmk.builtin.display import duration
+
+        self._close_panel()
+        if not self._finished:
+            return
+        self._say(f"time    {duration(monotonic() - self._started)}")
+        self._say(f"run     {self.directory}", whole=True)
+        if (page := self.directory / REPORT).exists():
+            self._say(f"report  {page}", whole=True)
+
+    def _say(self, line: str, *, style: str | None = None, whole: bool = False) -> None:
+        """Print a line, wrapped at words on a terminal, unless it is to stay `whole` as a path should."""
+        self._screen.print(line, style=style, soft_wrap=whole or not self._screen.is_terminal)
+
+    def _is_due(self, session: Progress, row: Mapping[str, Any]) -> bool:
+        """Whether to print a line: the first, one each interval, and the last train row of the session."""
+        now = monotonic()
+        waited = now - self._shown.get(session.seed, -self.config.interval)
+        due = row["kind"] == "train" if session.finished else waited >= self.config.interval
+        if due:
+            self._shown[session.seed] = now
+        return due
+
+    def _open_panel(self) -> None:
+        from rich.live import Live
+
+        self._live = Live(
+            console=self._screen,
+            get_renderable=self._panel,
+            refresh_per_second=REFRESHES,
+            # Lines printed meanwhile go above the panel; but those for a file stay there.
+            redirect_stderr=sys.stderr.isatty(),
+        )
+        self._live.start()
+
+    def _panel(self) -> Any:
+        from slmk.builtin.display import panel
+
+        return panel(list(self._sessions.values()), self._screen.width, running=self._live is not None)
+
+    def _close_panel(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+
+def _title(run: Mapping[str, Any]) -> str:
+    """What is run: ``ppo_cartpole: ppo on CartPole-v1, 4 seeds of 200,000 env steps``."""
+    seeds = f"{len(run['seeds'])} seeds of " if len(run["seeds"]) > 1 else ""
+    task = run["env"].get("id") or run["env"]["name"]
+    target = f", target {run['target']['metric']} ≥ {run['target']['score']:g}" if run["target"] else ""
+    return f"{run['name']}: {run['algorithm']} on {task}, {seeds}{run['env_steps']:,} env steps{target}"
+
+
+def _progress_line(session: Progress) -> str:
+    """What is known by now: ``seed 0  12,288 steps  20 %   4,213 steps/s  return 100.9  best 101.2  0:12 left``."""
+    from slmk.builtin.display import compact, duration, number
+
+    facts = (
+        (session.speed, f"{compact(session.speed):>6} steps/s"),
+        (session.return_ma, f"return {number(session.return_ma)}  best {number(session.best)}"),
+        (session.seconds_left, "done" if session.finished else f"{duration(session.seconds_left)} left"),
+    )
+    return "  ".join([_place(session), *(words for value, words in facts if value is not None)])
+
+
+def _evaluation_line(session: Progress, row: Mapping[str, Any]) -> str:
+    from slmk.builtin.display import number
+
+    spread = f"{number(row['eval/return_mean'])} ± {number(row['eval/return_std'])}"
+    return f"{_place(session)}  evaluation {spread} over {row['eval/episodes']} episodes"
+
+
+def _place(session: Progress) -> str:
+    steps = f"{session.env_steps:,}".rjust(len(f"{session.budget:,}"))
+    return f"seed {session.seed}  {steps} steps {int(100 * session.share):>3} %"
+
+
+def _unfinished_line(sessions: list[Progress]) -> str:
+    places = ", ".join(f"seed {session.seed} at {session.env_steps:,}" for session in sessions)
+    return f"unfinished: {places} of {sessions[0].budget:,} env steps"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TextIO
@@ -43,7 +44,10 @@ class Jsonl:
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(_line(row) for row in rows))
+        with temporary.open("w") as file:
+            file.writelines(_line(row) for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(self.path)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from slmk.builtin import LocalConfig
 from slmk.errors import RunError, SlmkError
+from slmk.logs import hand_over_logs, log_again
 
 __all__ = ["Local"]
 
@@ -104,6 +105,8 @@ class _Pool:
             return
         if word == "row":
             self.on_row(value)
+        elif word == "log":
+            log_again(*value)
         elif word == "done":
             self.summaries[index] = value
         else:
@@ -125,6 +128,7 @@ def _work(job: Mapping[str, Any], connection: Connection) -> None:
         except BrokenPipeError:  # The parent is gone: nobody is left to wait for this session.
             os.kill(os.getpid(), signal.SIGTERM)
 
+    hand_over_logs(lambda *event: connection.send(("log", event)), seed=job["seed"])
     try:
         connection.send(("done", run_session(job, send)))
     except SlmkError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -55,6 +56,8 @@ def cli(ctx: click.Context, log_format: str, log_level: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 run failed, 2 spec wrong, 3 plugin broken."""
+    # pydantic would read the metadata of every distribution once more to look for plugins of its own.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         result = cli.main(arguments, prog_name="slmk", standalone_mode=False)
     except SlmkError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,11 +38,18 @@ def _coloured(problem: Problem) -> str:
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print columns, as wide as their longest cell; on a terminal the last one is cut to fit."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    room = _terminal_width() - sum(widths[:-1]) - 2 * (len(widths) - 1)
     limit = max(room, 20) if sys.stdout.isatty() else None
     click.secho(_line(header, widths, limit), bold=True)
     for row in rows:
         click.echo(_line(row, widths, limit))
+
+
+def _terminal_width() -> int:
+    try:
+        return os.get_terminal_size().columns
+    except OSError:  # Not a terminal.
+        return 80
 
 
 def _line(row: Sequence[str], widths: Sequence[int], limit: int | None) -> str:

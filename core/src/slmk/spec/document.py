@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import tomllib
+import tomli
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,7 +126,7 @@ def _read_text(path: Path, problems: list[Problem]) -> str:
 def _parse(text: str, file: str, problems: list[Problem]) -> Document:
     place = Place(file)
     try:
-        data, lines = tomllib.loads(text), key_lines(text)
+        data, lines = tomli.loads(text), key_lines(text)
     except RecursionError:
         problems.append(place.problem("values are nested too deeply"))
     except ValueError as error:  # TOMLDecodeError, and a plain ValueError for a number of thousands of digits.

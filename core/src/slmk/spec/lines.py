@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import tomllib
+import tomli
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
@@ -160,4 +160,4 @@ def _tokens(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _unquote(key: str) -> str:
-    return str(tomllib.loads(f"key = {key}")["key"]) if key[0] in "\"'" else key
+    return str(tomli.loads(f"key = {key}")["key"]) if key[0] in "\"'" else key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import tomli
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
@@ -51,7 +51,7 @@ def _parse(text: str, problems: list[Problem]) -> tuple[KeyPath, Any] | None:
 def _parse_key(key: str) -> KeyPath:
     """The parts of a dotted TOML key, quoted ones included; empty if it is not one."""
     try:
-        node: Any = tomllib.loads(f"{key.strip()} = 0") if "\n" not in key else {}
+        node: Any = tomli.loads(f"{key.strip()} = 0") if "\n" not in key else {}
     except (ValueError, RecursionError):
         return ()
     path: list[str] = []
@@ -63,7 +63,7 @@ def _parse_key(key: str) -> KeyPath:
 
 def _parse_value(text: str) -> Any:
     try:
-        table = tomllib.loads(f"value = {text.strip()}")
+        table = tomli.loads(f"value = {text.strip()}")
     except (ValueError, RecursionError):
         return text
     return table["value"] if set(table) == {"value"} else text

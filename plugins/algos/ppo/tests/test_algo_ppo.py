@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+
 from slmk import EnvInfo, Model, Parts, Transition
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running

@@ -1,7 +1,7 @@
 """Microseconds per vector step of the backend beside EnvPool's own ``step``, measured in turns.
 
-Run it on an idle machine: ``python plugins/envs/envpool/benchmarks/overhead.py``. Random actions; smallest of nine blocks.
-EnvPool's own ``step`` spends steps on restarting, which the backend does besides: compare with that in mind.
+Run it on an idle machine: ``python plugins/envs/envpool/benchmarks/overhead.py``. Random actions; the smallest of nine
+blocks counts. EnvPool's own ``step`` spends steps on restarting, which the backend does besides.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Microseconds per vector step of the backend beside Gymnasium's own vectorised environments, measured in turns.
 
-Run it on an idle machine: ``python plugins/envs/gymnasium/benchmarks/overhead.py``. Random actions; smallest of nine blocks.
+Run it on an idle machine: ``python plugins/envs/gymnasium/benchmarks/overhead.py``. The same random actions in every
+step; the smallest of nine blocks counts.
 """
 
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import torch
@@ -17,6 +18,7 @@ from slmk_env_gymnasium.backend import GymnasiumEnv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+from functools import partial
 
 CASES = [("CartPole-v1", 4), ("CartPole-v1", 64), ("LunarLander-v3", 8), ("HalfCheetah-v5", 16)]
 
@@ -31,25 +33,25 @@ def main() -> None:
 
 
 def _measure(name: str, num_envs: int) -> list[str]:
+    peers = [gym.make_vec(name, num_envs, "sync", {"autoreset_mode": AutoresetMode.SAME_STEP})]
+    ours = [_backend(GymnasiumConfig(id=name, num_envs=num_envs, vectorization="sync"))]
     native = gym.spec(name).vector_entry_point is not None
-    peer = gym.make_vec(name, num_envs, "sync", {"autoreset_mode": AutoresetMode.SAME_STEP})
-    peers = [peer, gym.make_vec(name, num_envs, "vector_entry_point") if native else None]
-    ways = ("sync", "native") if native else ("sync",)
-    ours = [_backend(name, num_envs, way) for way in ways]
-    actions = peer.action_space.sample()
-    tensor = torch.from_numpy(actions)
-    functions = [lambda env=env: env.step(actions) for env in peers if env]
-    functions += [lambda env=env: env.step(tensor) for env in ours]
-    functions += [lambda: ours[-1]._simulation.step(actions)]
-    for env in filter(None, peers):
+    if native:
+        peers.append(gym.make_vec(name, num_envs, "vector_entry_point"))
+        ours.append(_backend(GymnasiumConfig(id=name, num_envs=num_envs, vectorization="native")))
+    for env in peers:
         env.reset(seed=0)
-    times = [f"{seconds * 1e6:.0f}" for seconds in _in_turns(functions)]
-    border = f"{float(times[-2]) - float(times[-1]):.0f}"
-    return [*times[:-1], border] if native else [times[0], "–", times[1], "–", border]
+    actions = peers[0].action_space.sample()
+    tensor = torch.from_numpy(actions)
+    functions: list[Callable[[], Any]] = [partial(env.step, actions) for env in peers] + [
+        partial(env.step, tensor) for env in ours
+    ]
+    times = _in_turns([*functions, partial(ours[-1]._simulation.step, actions)])
+    cells = [f"{seconds * 1e6:.0f}" for seconds in (*times[:-1], times[-2] - times[-1])]
+    return cells if native else [cells[0], "–", cells[1], "–", cells[2]]
 
 
-def _backend(name: str, num_envs: int, way: str) -> GymnasiumEnv:
-    config = GymnasiumConfig(id=name, num_envs=num_envs, vectorization=way)
+def _backend(config: GymnasiumConfig) -> GymnasiumEnv:
     env = GymnasiumEnv(config, device=torch.device("cpu"), seed=0)
     env.reset()
     return env

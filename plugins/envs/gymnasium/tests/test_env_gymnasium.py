@@ -431,3 +431,15 @@ def test_the_plugin_module_imports_nothing_heavy():
     code = "import sys, slmk_env_gymnasium; print([m for m in ('torch', 'numpy', 'gymnasium') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_worker_that_dies_is_reported():
+    """A killed worker is a `RunError`, not a hanging run or a bare pipe error."""
+    env = make("Pendulum-v1", 2, vectorization="async")
+    env.reset()
+    process, _ = env._simulation._workers[-1]
+    process.kill()
+    process.wait()
+    with pytest.raises(RunError, match="worker process of the environments died"):
+        env.step(torch.zeros(2, 1))
+    env.close()

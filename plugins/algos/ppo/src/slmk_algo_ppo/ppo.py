@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,6 +16,9 @@ from slmk.toolbox.schedules import at
 from slmk_algo_ppo import PPOConfig
 
 __all__ = ["PPO"]
+
+Rollout = dict[str, Any]
+"""What the loss needs of each transition, (T·N, …) tensors by name; ``obs`` is a dict of groups."""
 
 
 class PPO:
@@ -78,7 +83,7 @@ class PPO:
         return order.view(self.config.minibatches, -1)
 
     @torch.no_grad()
-    def prepare(self, rollout: Transition) -> dict[str, Tensor | Obs]:
+    def prepare(self, rollout: Transition) -> Rollout:
         """Everything the loss needs of a (T, N) rollout, flattened to (T·N, …)."""
         reward = self.scale_rewards(rollout)
         value, next_value = self.value(rollout.obs), self.value(rollout.next_obs)
@@ -92,10 +97,10 @@ class PPO:
         raw = rollout.extras["raw"]
         log_prob = self.head(self.model("actor", rollout.obs), rollout.obs).log_prob(raw)
         data = {"raw": raw, "log_prob": log_prob, "value": value, "advantage": advantage, "returns": returns}
-        flat: dict[str, Tensor | Obs] = {name: x.flatten(0, 1) for name, x in data.items()}
+        flat: Rollout = {name: x.flatten(0, 1) for name, x in data.items()}
         return flat | {"obs": {name: x.flatten(0, 1) for name, x in rollout.obs.items()}}
 
-    def loss(self, data: dict[str, Tensor | Obs], index: Tensor, *, clip: Tensor, entropy: Tensor) -> tuple[Tensor, Metrics]:
+    def loss(self, data: Rollout, index: Tensor, *, clip: Tensor, entropy: Tensor) -> tuple[Tensor, Metrics]:
         """Eq. 9: clipped surrogate, value loss and entropy bonus of the minibatch `index` (B,)."""
         obs = {name: x[index] for name, x in data["obs"].items()}
         raw, old_log_prob, old_value, advantage, returns = (
@@ -121,7 +126,9 @@ class PPO:
 
         loss = policy_loss + self.config.value_coefficient * value_loss - entropy * bonus
         with torch.no_grad():
-            kl = (ratio - 1 - log_ratio).mean()  # Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html
+            kl = (
+                ratio - 1 - log_ratio
+            ).mean()  # Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html
             clipped = ((ratio - 1).abs() > clip).float().mean()
         return loss, {
             "loss/policy": policy_loss,
@@ -155,7 +162,7 @@ class PPO:
         return self.normalizers["reward"].scale(rollout.reward)
 
 
-def explained_variance(data: dict[str, Tensor | Obs]) -> Tensor:
+def explained_variance(data: Rollout) -> Tensor:
     """1 − Var(returns − value) / Var(returns): 1 for a perfect critic, 0 for one that knows only the mean."""
     returns, value = data["returns"], data["value"]
     return 1 - (returns - value).var() / (returns.var() + 1e-8)

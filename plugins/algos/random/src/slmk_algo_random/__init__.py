@@ -14,6 +14,7 @@ class RandomConfig(AlgorithmConfig):
     """Options of ``random``."""
 
     memory: ClassVar = "none"
+    deterministic_policy: ClassVar = False
 
     horizon: PositiveInt = 128
     """Vector steps per iteration; nothing is learned at its end, but metrics are reported."""

@@ -108,7 +108,7 @@ def _mujoco_warns_in_python(uses_mujoco: bool) -> Iterator[None]:
 
 def _warn(message: str) -> None:
     category = DeprecationWarning if "deprecated" in message else UserWarning
-    warnings.warn(message, category, stacklevel=2)
+    warnings.warn(message, category, stacklevel=1)
 
 
 def _import(module: str, path: str) -> None:

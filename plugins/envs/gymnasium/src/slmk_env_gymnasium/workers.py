@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import traceback
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,8 @@ class Workers:
         """
         self._build = _pickled(spec, config)
         count = min(cores(), config.num_envs)
-        self._starts = [config.num_envs * k // count for k in range(count + 1)]
+        starts = [config.num_envs * k // count for k in range(count + 1)]
+        self._shares = [slice(a, b) for a, b in pairwise(starts)]
         self._workers = [_start_worker() for _ in range(count)]
         try:
             self.exact = self.rebuild()
@@ -64,16 +66,15 @@ class Workers:
 
     def rebuild(self) -> bool:
         """Make all environments anew, and say whether their state can be restored exactly."""
-        return all(self._call("build", [(self._build, size) for size in self._sizes()]))
+        return all(self._call("build", [(self._build, share.stop - share.start) for share in self._shares]))
 
     def reset(self, seed: int | None) -> Arrays:
         """Start all episodes anew; environment i is seeded with ``seed + i`` whichever worker has it."""
-        seeds = [(None if seed is None else seed + start,) for start in self._starts[:-1]]
-        return _join(self._call("reset", seeds))
+        return _join(self._call("reset", [(None if seed is None else seed + share.start,) for share in self._shares]))
 
     def step(self, actions: Array) -> Outcome:
         """Act once in every environment and restart what ended."""
-        parts = self._call("step", [(actions[a:b],) for a, b in zip(self._starts, self._starts[1:], strict=False)])
+        parts = self._call("step", [(actions[share],) for share in self._shares])
         obs, final, *rest = zip(*parts, strict=True)
         joined = _join(obs)
         some_ended = any(first is not last for first, last in zip(obs, final, strict=True))
@@ -86,7 +87,7 @@ class Workers:
 
     def set_state(self, state: list[Any]) -> None:
         """Restore each environment."""
-        self._call("set_state", [(state[a:b],) for a, b in zip(self._starts, self._starts[1:], strict=False)])
+        self._call("set_state", [(state[share],) for share in self._shares])
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """A picture of the first environment."""
@@ -104,15 +105,16 @@ class Workers:
                 process.wait()
         self._workers = []
 
-    def _sizes(self) -> list[int]:
-        return [b - a for a, b in zip(self._starts, self._starts[1:], strict=False)]
-
     def _call(self, method: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
         """Call `method` in the first workers, in parallel, each with its own arguments."""
         busy = self._workers[: len(arguments)]
-        for (_, pipe), values in zip(busy, arguments, strict=True):
-            pipe.send((method, values))
-        return [_value(answer) for answer in [_receive(pipe) for _, pipe in busy]]
+        try:
+            for (_, pipe), values in zip(busy, arguments, strict=True):
+                pipe.send((method, values))
+            answers = [pipe.recv() for _, pipe in busy]
+        except (EOFError, OSError) as error:
+            raise RunError("a worker process of the environments died; what it wrote to stderr says why") from error
+        return [_value(answer) for answer in answers]
 
 
 def serve(fd: int) -> None:
@@ -164,15 +166,8 @@ def _start_worker() -> tuple[subprocess.Popen[bytes], Connection]:
     return process, here
 
 
-def _receive(pipe: Connection) -> tuple[bool, Any]:
-    """Whether the call went well, and what it returned or the reason."""
-    try:
-        return pipe.recv()  # type: ignore[no-any-return]
-    except (EOFError, OSError) as error:
-        raise RunError("a worker process of the environments died; what it wrote to stderr says why") from error
-
-
 def _value(answer: tuple[bool, Any]) -> Any:
+    """What a call returned. All answers are read by now, so that an error leaves the others in step."""
     if not answer[0]:
         raise RunError(f"an environment failed in a worker process: {answer[1]}")
     return answer[1]

@@ -1,0 +1,159 @@
+"""Commands for authors of plugins: start one from a template, and put one through the contract suite."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from keyword import iskeyword
+from pathlib import Path
+from string import Template
+from typing import Any, Final
+
+import click
+
+from slmk.component import KINDS, Kind
+from slmk.errors import Problem, RunError, SpecError
+from slmk.registry import FIRST_PARTY, get_registry
+from slmk.spec.document import from_mapping
+from slmk.spec.overrides import apply
+
+__all__ = ["check_plugin", "new"]
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_KIND = click.Choice(list(KINDS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How the templates of a kind speak of it."""
+
+    word: str
+    """What a person calls a component of this kind."""
+    table: str
+    """The table of a spec that chooses it."""
+    summary: str
+    """What the generated example does."""
+
+
+_WORDS: Final = {
+    "env": _Words("environment", "[env]", "a mass on a line, to be pushed to the origin"),
+    "algo": _Words("algorithm", "[algorithm]", "REINFORCE with the mean return as baseline"),
+    "net": _Words("network", "[network.actor]", "one hidden layer"),
+    "memory": _Words("memory", "[memory]", "a rollout as a list of steps"),
+    "normalizer": _Words("normalizer", "[normalizer.obs]", "division by the largest absolute value seen"),
+    "reporter": _Words("reporter", "[[reporter]]", "metrics as CSV"),
+    "launcher": _Words("launcher", "[launcher]", "one session after the other, in this process"),
+}
+
+
+@click.command()
+@click.argument("kind", type=_KIND)
+@click.argument("name")
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    show_default="the current one",
+    help="Where the plugin's folder is made.",
+)
+def new(kind: str, name: str, directory: Path) -> None:
+    """Write a plugin of KIND that a spec calls NAME: a small example that runs and keeps the contract, to be changed.
+
+    It is a distribution in a folder of its own, slmk-KIND-NAME, and belongs to you: slmk need not know of it.
+    """
+    _check_name(KINDS[kind], name)
+    words = _substitutions(KINDS[kind], name)
+    project = directory / words["distribution"]
+    if project.exists():
+        raise click.UsageError(f"{project} exists already; choose another name or --directory, or remove it")
+    try:
+        _write(project, _files(kind, words))
+    except OSError as error:
+        raise RunError(f"cannot write the plugin to {project}: {error.strerror}") from error
+    click.echo(f"{_WORDS[kind].word} '{name}': {project}")
+    click.echo(f"next: pip install -e {project} && slmk run {project / 'example.toml'}")
+
+
+def _write(project: Path, contents: Iterator[tuple[str, str]]) -> None:
+    for path, text in contents:
+        target = project / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+
+def _check_name(kind: Kind, name: str) -> None:
+    word = _WORDS[kind.name].word
+    if not _NAME.fullmatch(name) or iskeyword(name):
+        hint = "lower-case letters, digits and '_', beginning with a letter, and no keyword of Python"
+        nearest = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+        suggestion = f"; try '{nearest}'" if _NAME.fullmatch(nearest) and not iskeyword(nearest) else ""
+        raise click.UsageError(f"'{name}' cannot be the name of a plugin: expected {hint}{suggestion}")
+    if name in {*FIRST_PARTY[kind.name], *get_registry().names(kind.name)}:
+        raise click.UsageError(f"the {word} '{name}' exists already, and two of one name cannot be installed together")
+
+
+def _substitutions(kind: Kind, name: str) -> dict[str, str]:
+    """What the placeholders of the templates stand for."""
+    words = _WORDS[kind.name]
+    distribution = f"slmk-{kind.name}-{name}".replace("_", "-")
+    return {
+        "kind": kind.name,
+        "name": name,
+        "distribution": distribution,
+        "package": f"slmk_{kind.name}_{name}",
+        "module": kind.section,
+        "Class": "".join(part.capitalize() for part in name.split("_")),
+        "word": words.word,
+        "table": words.table,
+        "summary": words.summary,
+        "Summary": words.summary[0].upper() + words.summary[1:],
+    }
+
+
+def _files(kind: str, words: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Path within the plugin's folder and content of each file."""
+    source = f"src/{words['package']}"
+    homes = {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        f"{kind}/example.toml": "example.toml",
+        f"{kind}/__init__.py": f"{source}/__init__.py",
+        f"{kind}/module.py": f"{source}/{words['module']}.py",
+        f"{kind}/test.py": f"tests/test_{words['name']}.py",
+    }
+    for template, home in homes.items():
+        yield home, Template(_read(files("slmk") / "templates", f"{template}.tmpl")).substitute(words)
+
+
+def _read(folder: Traversable, name: str) -> str:
+    return folder.joinpath(name).read_text(encoding="utf-8")
+
+
+@click.command(name="check-plugin")
+@click.argument("kind", type=_KIND)
+@click.argument("name")
+@click.option("-s", "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the component.")
+def check_plugin(kind: str, name: str, settings: tuple[str, ...]) -> int:
+    """Put the component NAME of KIND through the contract suite, and print one line for each check.
+
+    Options that a component requires, such as the id of an environment, are given by -s. Exits with 3 if it breaks a
+    promise.
+    """
+    from slmk import testing
+
+    report = testing.check(kind, name, config=_options(settings))
+    for result in report.results:
+        click.echo(_line(result))
+    return 3 if report.failed else 0
+
+
+def _options(settings: tuple[str, ...]) -> Mapping[str, Any]:
+    """The options that ``-s`` sets, by key."""
+    problems: list[Problem] = []
+    document = apply(from_mapping({}, problems), settings, problems)
+    if problems:
+        raise SpecError(problems)
+    return document.data

@@ -1,0 +1,243 @@
+"""Checks of the promises that every algorithm makes, one function per promise; `learning_checks` has the toy tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from slmk.checkpoint import read_checkpoint, write_checkpoint
+from slmk.config import AlgorithmConfig
+from slmk.errors import SpecError
+from slmk.run import Run
+from slmk.state import get_state, set_state
+from slmk.testing.algorithm_runs import build_probe_run, build_run, learn, learns, supported_spaces, trainable_parameters
+from slmk.testing.compare import copy_of, equal, first_difference
+from slmk.testing.host_sync import host_syncs
+from slmk.testing.probe import ACTION_SPACES, assert_actions
+from slmk.testing.subject import Skip, Subject
+
+__all__ = [
+    "ALGORITHM_CHECKS",
+    "check_algo_action_spaces",
+    "check_algo_every_parameter_learns",
+    "check_algo_exact_resume",
+    "check_algo_gradient_steps",
+    "check_algo_mask",
+    "check_algo_metrics",
+    "check_algo_no_host_sync",
+    "check_algo_observation_groups",
+    "check_algo_policy",
+    "check_algo_random_streams",
+]
+
+
+def check_algo_action_spaces(subject: Subject) -> str | None:
+    """Acts and learns in every action space, with one and with four environments, or refuses with a SpecError."""
+    refused = []
+    for name in ACTION_SPACES:
+        try:
+            for num_envs in (1, 4):
+                _act_and_learn(build_probe_run(subject, name, num_envs))
+        except SpecError:
+            refused.append(name)
+    assert len(refused) < len(ACTION_SPACES), f"it refuses every action space: {', '.join(refused)}"
+    return f"refuses {', '.join(refused)}" if refused else None
+
+
+def check_algo_observation_groups(subject: Subject) -> None:
+    """Works with two groups and asymmetric networks: what an actor does not read does not change what it does."""
+    config = _config(subject)
+    given = {role: {"name": "toy-mlp"} for role in config.roles} | dict(subject.sections.get("network", {}))
+    # The first role acts, by what it can see when trained; the others may look at more.
+    networks = {
+        role: {**table, "obs": ["state"] if index == 0 and len(given) > 1 else ["state", "hint"]}
+        for index, (role, table) in enumerate(given.items())
+    }
+    env = {"name": "toy-probe", "num_envs": 4, "action": next(supported_spaces(subject)), "groups": "two"}
+    asymmetric = {key: value for key, value in subject.sections.items() if key != "network"} | {"network": networks}
+    run = build_run(_with_sections(subject, asymmetric), env)
+    _act_and_learn(run)
+    if config.deterministic_policy and len(given) > 1:
+        other = {**run.obs, "hint": -run.obs["hint"]}
+        same = equal(run.algorithm.policy(run.obs), run.algorithm.policy(other))
+        assert same, f"the role {next(iter(given))!r} reads 'state' alone, but the policy changes with 'hint'"
+
+
+def check_algo_mask(subject: Subject) -> str | None:
+    """Never chooses a discrete action that the group ``mask`` forbids, neither exploring nor at evaluation."""
+    names = [name for name in supported_spaces(subject) if "discrete" in name]
+    if not names:
+        raise Skip("it refuses discrete actions")
+    for name in names:
+        run = build_probe_run(subject, name, num_envs=16, mask=True)
+        learn(run, 2)
+        for _ in range(20):
+            action = run.algorithm.policy(run.obs)
+            assert_actions(ACTION_SPACES[name], action, run.obs)
+            run.obs = run.env.step(action).obs
+    return None
+
+
+def check_algo_every_parameter_learns(subject: Subject) -> None:
+    """Every trainable parameter changes within a few iterations."""
+    learns(subject)
+    for name in supported_spaces(subject):
+        run = build_probe_run(subject, name)
+        before = {key: value.detach().clone() for key, value in trainable_parameters(run.algorithm).items()}
+        learn(run, 4)
+        after = trainable_parameters(run.algorithm)
+        still = [key for key, value in before.items() if equal(value, after[key].detach())]
+        assert not still, f"with {name} actions these parameters never change: {', '.join(still)}"
+
+
+def check_algo_metrics(subject: Subject) -> None:
+    """Metrics are 0-dim tensors on the run's device, called ``group/name``, and finite."""
+    run = build_probe_run(subject)
+    for metrics in learn(run, 3):
+        for name, value in metrics.items():
+            assert name.count("/") == 1 and all(name.split("/")), f"the metric {name!r} is not called group/name"
+            assert isinstance(value, Tensor), f"{name} is a {type(value).__name__}, not a 0-dim tensor"
+            assert value.dim() == 0, f"{name} has shape {tuple(value.shape)}, expected a 0-dim tensor"
+            assert value.device.type == run.env.info.device.type, f"{name} is on {value.device}"
+            assert torch.isfinite(value), f"{name} is {value.item()}"
+
+
+def check_algo_random_streams(subject: Subject) -> None:
+    """Runs depend on the seed alone: global random state is neither read nor moved."""
+    before, metrics = torch.get_rng_state(), []
+    try:
+        for global_seed in (1, 2):
+            torch.manual_seed(global_seed)
+            state = torch.get_rng_state()
+            run = build_probe_run(subject)
+            metrics.append([*learn(run, 2), get_state(run.algorithm)])
+            assert equal(torch.get_rng_state(), state), "torch's global generator was used; draw from parts.generator"
+    finally:
+        torch.set_rng_state(before)
+    difference = first_difference(*metrics)
+    assert difference is None, f"two runs with one seed differ in {difference}"
+
+
+def check_algo_policy(subject: Subject) -> str | None:
+    """The policy changes nothing that training sees, and is deterministic unless the config says otherwise."""
+    run = build_probe_run(subject)
+    learn(run, 1)
+    algorithm, obs = run.algorithm, run.obs
+    start = copy_of(get_state(algorithm))
+    action = algorithm.policy(obs)
+    assert_actions(run.env.info.action_space, action, obs)
+    deterministic = _config(subject).deterministic_policy
+    if deterministic:
+        assert equal(action, algorithm.policy(obs)), (
+            "the policy gives two actions for one observation; set deterministic_policy = False in the config if so meant"
+        )
+        changed = first_difference(start, get_state(algorithm))
+        assert changed is None, f"calling the policy changes the algorithm's {changed}"
+    explored = algorithm.act(obs, 0.5).action.clone()
+    set_state(algorithm, copy_of(start))
+    undisturbed = algorithm.act(obs, 0.5).action
+    assert equal(explored, undisturbed), "after a call of the policy, act draws other actions: give it its own stream"
+    return None if deterministic else "stochastic, as its config declares"
+
+
+def check_algo_exact_resume(subject: Subject) -> None:
+    """A run that goes on from a checkpoint repeats the straight one bit for bit, in metrics and in state."""
+    straight, resumed = _run_with_normalizers(subject), _run_with_normalizers(subject)
+    learn(straight, 2)
+    _through_a_checkpoint(straight, resumed)
+    for index, pair in enumerate(zip(learn(straight, 3), learn(resumed, 3), strict=True), 1):
+        difference = first_difference(*pair)
+        assert difference is None, f"{difference} differs in iteration {index} after resuming"
+    states = [{k: v for k, v in run.state_dict().items() if k != "seconds"} for run in (straight, resumed)]
+    difference = first_difference(*states)
+    assert difference is None, f"{difference} differs three iterations after resuming"
+
+
+def check_algo_no_host_sync(subject: Subject) -> None:
+    """Neither `act` nor `learn` reads a value back from the device."""
+    run = build_probe_run(subject)
+    learn(run, 1)
+    with host_syncs() as found:
+        run.algorithm.act(run.obs, 0.5)
+    assert not found, f"act waits for the device: {found[0]}"
+    for _ in range(run.algorithm.horizon):
+        act = run.algorithm.act(run.obs, 0.5)
+        step = run.env.step(act.action)
+        if run.memory is not None:
+            run.memory.add(run.obs, act, step)
+        run.obs = step.obs
+    with host_syncs() as found:
+        run.algorithm.learn(run.memory, 0.5)  # type: ignore[arg-type]
+    assert not found, f"learn waits for the device: {found[0]}"
+
+
+def check_algo_gradient_steps(subject: Subject) -> None:
+    """Where there is an option ``utd_ratio``: gradient steps are that many per transition, for any `num_envs`."""
+    if "utd_ratio" not in _config(subject).model_fields:
+        raise Skip("it has no option utd_ratio")
+    ratio = subject.config().utd_ratio  # type: ignore[attr-defined]
+    for num_envs in (1, 16):
+        run = build_probe_run(subject, num_envs=num_envs)
+        learn(run, 1)
+        steps, updates = run.env_steps, run.updates
+        learn(run, 50)
+        transitions, made = run.env_steps - steps, run.updates - updates
+        assert abs(made - ratio * transitions) <= 1, (
+            f"{made} gradient steps in {transitions} transitions of {num_envs} environments, expected {ratio} for each; "
+            "they are counted by algorithm.learner.updates"
+        )
+
+
+def _act_and_learn(run: Run) -> None:
+    """Act, evaluate and learn twice; the probe examines the actions."""
+    horizon, num_envs = run.algorithm.horizon, run.num_envs
+    assert isinstance(horizon, int), f"algorithm.horizon is a {type(horizon).__name__}, expected an int"
+    assert horizon > 0, f"algorithm.horizon is {horizon}, expected 1 or more"
+    act = run.algorithm.act(run.obs, 0.0)
+    for name, value in act.extras.items():
+        assert value.shape[:1] == (num_envs,), f"extras[{name!r}] has shape {tuple(value.shape)}, expected (N, …)"
+    assert_actions(run.env.info.action_space, run.algorithm.policy(run.obs), run.obs)
+    learn(run, 2)
+
+
+def _run_with_normalizers(subject: Subject) -> Run:
+    """On the probe, with a normalizer in every role that the algorithm knows, so that these are resumed too."""
+    sections = {"normalizer": {role: {"name": "running"} for role in _config(subject).normalizers}}
+    env = {"name": "toy-probe", "num_envs": 4, "action": next(supported_spaces(subject))}
+    return build_run(subject, env, sections=sections)
+
+
+def _through_a_checkpoint(source: Run, target: Run) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint"
+        write_checkpoint(path, source.state_dict(), {})
+        target.load_state_dict(read_checkpoint(path, target.env.info.device)[0])
+
+
+def _config(subject: Subject) -> type[AlgorithmConfig]:
+    return cast("type[AlgorithmConfig]", subject.component.config)
+
+
+def _with_sections(subject: Subject, sections: dict[str, object]) -> Subject:
+    from dataclasses import replace
+
+    return replace(subject, sections=sections)
+
+
+ALGORITHM_CHECKS = (
+    check_algo_action_spaces,
+    check_algo_observation_groups,
+    check_algo_mask,
+    check_algo_every_parameter_learns,
+    check_algo_metrics,
+    check_algo_random_streams,
+    check_algo_policy,
+    check_algo_exact_resume,
+    check_algo_no_host_sync,
+    check_algo_gradient_steps,
+)
+"""All of these checks, in the order in which their failures are easiest to understand."""

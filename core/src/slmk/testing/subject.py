@@ -1,0 +1,74 @@
+"""What a contract check is given: one component, its options, and a registry that has the toys beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from slmk.component import KINDS, Component
+from slmk.config import Config
+from slmk.discovery import from_module
+from slmk.registry import Registry, get_registry
+from slmk.spec.values import to_tuples
+
+__all__ = ["Skip", "Subject"]
+
+_TOYS = ("slmk.builtin", "slmk.testing.toy_envs", "slmk.testing.toy_parts", "slmk.testing.probe")
+
+
+class Skip(Exception):  # noqa: N818 - an outcome, not an error
+    """Raised by a check that does not apply; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One component under test. Everything but what it is has a default that fits most components."""
+
+    kind: str
+    """A key of `slmk.component.KINDS`."""
+    component: Component
+    registry: Registry
+    """Where other parts come from; always has the toys of `slmk.testing`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the component, as a spec would state them."""
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    """Algorithms: sections of a spec that replace the toy ones, such as ``memory`` or ``network``."""
+    learning: Mapping[str, Any] = field(default_factory=dict)
+    """Algorithms: further options for the tasks that have to be learned."""
+    learning_steps: int = 30_000
+    """Algorithms: environment steps within which a toy task has to be learned."""
+
+    @classmethod
+    def find(cls, kind: str, name: str, registry: Registry | None = None, **given: Any) -> Subject:
+        """Look the component up.
+
+        Args:
+            kind: a key of `slmk.component.KINDS`, such as ``algo``.
+            name: the component's name in a spec.
+            registry: where to look; the installed plugins by default.
+            given: any of the fields from `options` on.
+
+        Raises:
+            ValueError: there is no such kind.
+            SpecError: no plugin offers the name.
+            PluginError: the plugin that does is broken.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"no kind is called {kind!r}; expected one of {', '.join(KINDS)}")
+        toys = [from_module(import_module(module)) for module in _TOYS]
+        registry = (registry or get_registry()).extended(toys)
+        return cls(kind=kind, component=registry.component(kind, name), registry=registry, **given)
+
+    def config(self, **changes: Any) -> Config:
+        """The component's options, `changes` among them, validated.
+
+        Raises:
+            pydantic.ValidationError: an option is wrong, or one that has no default is not given.
+        """
+        return self.component.config.model_validate(to_tuples({**self.options, **changes}))
+
+    def target(self) -> Any:
+        """What makes the component; imports it."""
+        return self.registry.load(self.component)

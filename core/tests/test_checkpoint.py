@@ -1,0 +1,94 @@
+"""Checkpoints: what they hold, and what happens to bad ones."""
+
+import errno
+import json
+
+import numpy as np
+import pytest
+import torch
+from slmk import CheckpointError
+from slmk.checkpoint import TENSORS, TREE, read_checkpoint, write_checkpoint
+
+CPU = torch.device("cpu")
+
+
+def tree():
+    flat = torch.arange(6.0)
+    return {
+        "flat": flat,
+        "view": flat[2:5],
+        "same": flat,
+        "empty": torch.zeros(0),
+        "array": np.array([[1, 2]], dtype=np.int64),
+        "nested": {"list": [1, 2.5, None, "x", torch.tensor([True])], "number": np.float64(0.5)},
+        "infinite": float("inf"),
+    }
+
+
+def test_a_tree_survives_writing_and_reading(tmp_path):
+    """Tensors, arrays, views, numbers, None and infinity come back; arrays come back as tensors."""
+    write_checkpoint(tmp_path / "1", tree(), {"seed": 3})
+    state, about = read_checkpoint(tmp_path / "1", CPU)
+    assert about == {"seed": 3}
+    assert state["flat"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert state["view"].tolist() == [2, 3, 4]
+    assert state["array"].tolist() == [[1, 2]]
+    assert state["empty"].numel() == 0
+    assert state["nested"]["list"][:4] == [1, 2.5, None, "x"]
+    assert state["nested"]["list"][4].tolist() == [True]
+    assert state["nested"]["number"] == 0.5
+    assert state["infinite"] == float("inf")
+
+
+def test_shared_memory_is_written_once(tmp_path):
+    """One tensor under two names takes the space of one."""
+    big = torch.zeros(100_000)
+    write_checkpoint(tmp_path / "1", {"a": big, "b": big}, {})
+    assert (tmp_path / "1" / TENSORS).stat().st_size < 410_000
+
+
+def test_nothing_temporary_is_left(tmp_path):
+    """After a write there is the checkpoint and nothing else, also when it replaces one."""
+    for _ in range(2):
+        write_checkpoint(tmp_path / "1", tree(), {})
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_alone(tmp_path, monkeypatch):
+    """When writing fails half-way, the error passes on, the former checkpoint stays whole and no rest is left."""
+    write_checkpoint(tmp_path / "1", {"x": torch.tensor([1.0])}, {})
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("slmk.checkpoint._write_synced", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(tmp_path / "1", {"x": torch.tensor([2.0])}, {})
+    assert read_checkpoint(tmp_path / "1", CPU)[0]["x"].item() == 1.0
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize("victim", [TENSORS, TREE])
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.97])
+def test_truncated_files_are_refused(tmp_path, victim, keep):
+    """A file cut short is a CheckpointError that names the checkpoint, not a crash."""
+    write_checkpoint(tmp_path / "1", tree(), {})
+    path = tmp_path / "1" / victim
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(CheckpointError, match=str(tmp_path / "1")):
+        read_checkpoint(tmp_path / "1", CPU)
+
+
+def test_foreign_and_missing_checkpoints_are_refused(tmp_path):
+    """Another format, another program's JSON and an empty folder each get a clear error."""
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        read_checkpoint(tmp_path, CPU)
+    write_checkpoint(tmp_path / "1", tree(), {})
+    document = json.loads((tmp_path / "1" / TREE).read_text())
+    (tmp_path / "1" / TREE).write_text(json.dumps({**document, "format": 99}))
+    with pytest.raises(CheckpointError, match="format 99"):
+        read_checkpoint(tmp_path / "1", CPU)
+    (tmp_path / "1" / TREE).write_text('{"weights": []}')
+    with pytest.raises(CheckpointError, match="not one of slmk"):
+        read_checkpoint(tmp_path / "1", CPU)

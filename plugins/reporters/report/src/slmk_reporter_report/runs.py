@@ -1,0 +1,119 @@
+"""A run directory as values: what the page shows, read once."""
+
+from __future__ import annotations
+
+import json
+import tomli
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slmk import RunError
+from slmk.builtin.jsonl import read_rows
+from slmk.metrics import session_summary, trial_summary
+
+__all__ = ["Row", "RunData", "differences", "labels", "read_run"]
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """One trial, finished or not."""
+
+    id: str
+    """Name of the run directory."""
+    manifest: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    """Content of ``summary.json``, or what it would be by now."""
+    rows: Mapping[int, Sequence[Row]]
+    """Rows of ``metrics.jsonl`` by seed; empty for a seed that has not begun."""
+    spec: str
+    """``spec.toml`` as it was written."""
+    resolved: str
+    """``resolved.toml``: every value and where it came from."""
+
+    @property
+    def name(self) -> str:
+        """Name of the spec."""
+        return str(self.manifest["name"])
+
+    @property
+    def env(self) -> str:
+        """The environment's id, or its backend's name where it has no ids."""
+        env = self.manifest.get("env") or {}
+        return str(env.get("id") or env.get("name") or "unknown environment")
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that all seeds together have used, in [0, 1]."""
+        budget = self.manifest["env_steps"]
+        used = [min(budget, rows[-1]["env_steps"]) if rows else 0 for rows in self.rows.values()]
+        return sum(used) / (budget * len(used)) if used else 0.0
+
+
+def read_run(directory: Path) -> RunData:
+    """Read a run directory.
+
+    Raises:
+        RunError: it is not one.
+    """
+    if not (directory / "manifest.json").is_file():
+        raise RunError(f"{directory} is not a run directory: it has no manifest.json")
+    manifest = json.loads((directory / "manifest.json").read_text())
+    rows = {seed: read_rows(directory / f"seed-{seed}" / "metrics.jsonl") for seed in manifest["seeds"]}
+    return RunData(
+        id=directory.resolve().name,
+        manifest=manifest,
+        summary=_stored_summary(directory, rows) or _summarise(manifest, rows),
+        rows=rows,
+        spec=_read_text(directory / "spec.toml"),
+        resolved=_read_text(directory / "resolved.toml"),
+    )
+
+
+def labels(runs: Sequence[RunData]) -> list[str]:
+    """A name for each run that tells it from the others: that of its spec, with its id where specs are the same."""
+    count = Counter(run.name for run in runs)
+    return [run.name if count[run.name] == 1 else f"{run.name} · {run.id}" for run in runs]
+
+
+def differences(runs: Sequence[RunData]) -> list[tuple[str, list[Any]]]:
+    """Keys of the resolved specs that have not the same value in all runs, each with the values (None: not there)."""
+    specs = [dict(_flatten(tomli.loads(run.resolved))) for run in runs]
+    keys = dict.fromkeys(key for spec in specs for key in spec)
+    values = [(key, [spec.get(key) for spec in specs]) for key in keys]
+    return [(key, row) for key, row in values if any(value != row[0] for value in row)]
+
+
+def _flatten(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        return [(path, value)]
+    return [leaf for key, inner in value.items() for leaf in _flatten(inner, f"{path}.{key}" if path else key)]
+
+
+def _stored_summary(directory: Path, rows: Mapping[int, Sequence[Row]]) -> dict[str, Any] | None:
+    """``summary.json``, unless a session went on after it was written."""
+    summary = _read_json(directory / "summary.json")
+    if summary is None:
+        return None
+    summarised = {session["seed"]: session["env_steps"] for session in summary["sessions"]}
+    return summary if summarised == {seed: curve[-1]["env_steps"] for seed, curve in rows.items() if curve} else None
+
+
+def _summarise(manifest: Mapping[str, Any], rows: Mapping[int, Sequence[Row]]) -> dict[str, Any]:
+    """The summary of a run that is still going on, or was interrupted before it could write one."""
+    begun = {seed: curve for seed, curve in rows.items() if curve}
+    random_return = manifest.get("random_return")
+    sessions = [session_summary(curve, random_return) for curve in begun.values()]
+    return trial_summary(manifest["name"], sessions, list(begun.values()), random_return, manifest.get("target"))
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""

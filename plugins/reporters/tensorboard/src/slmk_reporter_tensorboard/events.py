@@ -1,0 +1,70 @@
+"""The reporter ``tensorboard``: rows as scalars over environment steps, written by TensorBoard's own writer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import time
+from typing import Any, ClassVar, Literal
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from slmk_reporter_tensorboard import TensorBoardConfig
+
+__all__ = ["TensorBoard"]
+
+FOLDER = "tensorboard"
+KEYS = ("kind", "seed", "env_steps")
+"""What identifies a row rather than measures something."""
+
+
+class TensorBoard:
+    """Writes event files into ``<seed directory>/tensorboard``. Each row is on the disk when `report` returns."""
+
+    scope: ClassVar[Literal["seed", "trial"]] = "seed"
+
+    def __init__(self, config: TensorBoardConfig, directory: Path) -> None:
+        self.directory = directory
+        self._writer: EventFileWriter | None = None
+
+    def start(self, run: Mapping[str, Any]) -> None:
+        """Open an event file: with the spec as text, or, on resume, hiding what was reported after the checkpoint.
+
+        Args:
+            run: the manifest, with ``resume_from``: the env steps of the checkpoint that a resumed run goes on from.
+        """
+        self._writer = EventFileWriter(str(self.directory / FOLDER))
+        resume_from = run.get("resume_from")
+        if resume_from is None:
+            self._write(step=0, summary=text_pb("spec", _spec(self.directory.parent)))
+        else:
+            # Readers drop everything of earlier files from this step on.
+            self._write(step=resume_from + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def report(self, row: Mapping[str, Any]) -> None:
+        """Write each number of a row as a scalar under its own key; null, and text, have no place in a curve."""
+        scalars = [
+            Summary.Value(tag=key, simple_value=value)
+            for key, value in row.items()
+            if key not in KEYS and isinstance(value, int | float)
+        ]
+        self._write(step=row["env_steps"], summary=Summary(value=scalars))
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Close the file."""
+        assert self._writer is not None
+        self._writer.close()
+
+    def _write(self, **event: Any) -> None:
+        assert self._writer is not None
+        self._writer.add_event(Event(wall_time=time(), **event))
+        self._writer.flush()
+
+
+def _spec(run: Path) -> str:
+    """The resolved spec of a run as Markdown."""
+    path = run / "resolved.toml"
+    return f"```toml\n{path.read_text()}\n```" if path.exists() else "no resolved.toml"

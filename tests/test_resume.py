@@ -1,0 +1,187 @@
+"""A run that was stopped goes on as if it never had been, bit for bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from slmk import CheckpointError, Policy, RunError, trial
+
+HERE = Path(__file__).parent
+SPECS = HERE.parent / "specs"
+SMALL = (
+    "run.seeds=1",
+    "run.env_steps=8192",
+    "run.compile='off'",
+    "run.report_every=512",
+    "run.checkpoint_every=1024",
+    "run.eval_every=2048",
+    "run.eval_episodes=1",
+    "env.num_envs=4",
+    "algorithm.horizon=64",
+    "algorithm.minibatches=4",
+    "algorithm.epochs=2",
+    "reporter=[]",
+)
+KINDS = {
+    "discrete": ("classic/ppo_cartpole.toml", ()),
+    "continuous": ("classic/ppo_pendulum.toml", ("env.vectorization='sync'",)),
+    "mujoco": ("mujoco/ppo_hopper.toml", ("env.vectorization='sync'", "network.actor.hidden=[32]")),
+}
+
+
+def trained(kind: str, out: Path, *more: str) -> trial.Result:
+    spec, overrides = KINDS[kind]
+    return trial.run(SPECS / spec, (*SMALL, *overrides, *more), out=out)
+
+
+def rows(directory: Path) -> list[dict]:
+    """The metrics of the first seed without wall-clock values."""
+    lines = (directory / "seed-0" / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+
+
+def tensors(directory: Path) -> dict[str, torch.Tensor]:
+    newest = max((directory / "seed-0" / "checkpoints").glob("[0-9]*"))
+    return load_file(newest / "state.safetensors")
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    assert rows(one) == rows(other)
+    a, b = tensors(one), tensors(other)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """Straight runs, made once for each kind."""
+    made: dict[str, Path] = {}
+
+    def get(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = trained(kind, tmp_path_factory.mktemp(kind)).directory
+        return made[kind]
+
+    return get
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_run_resumes_exactly(kind, straight, tmp_path, monkeypatch):
+    """Stopped after some iterations without a checkpoint there, resumed: metrics and every tensor are the same."""
+    import slmk.loop
+
+    iterate = slmk.loop.iterate
+
+    def until_half(run):
+        for metrics in iterate(run):
+            if run.env_steps > 3700:
+                raise KeyboardInterrupt
+            yield metrics
+
+    monkeypatch.setattr(slmk.loop, "iterate", until_half)
+    with pytest.raises(KeyboardInterrupt):
+        trained(kind, tmp_path)
+    monkeypatch.setattr(slmk.loop, "iterate", iterate)
+    (directory,) = tmp_path.glob("*/*")
+    assert_equal_runs(trial.resume(directory).directory, straight(kind))
+
+
+@pytest.mark.slow()
+@pytest.mark.parametrize("kind", ["discrete", "continuous"])
+def test_twenty_kills_lose_nothing(kind, straight, tmp_path):
+    """Killed with SIGKILL twenty times at random moments, the run ends with the bits of the straight one."""
+    spec, overrides = KINDS[kind]
+    command = [sys.executable, HERE / "kill_harness.py", SPECS / spec, tmp_path, "20", *SMALL, *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    (directory,) = (path.parent for path in tmp_path.glob("*/*/summary.json"))
+    assert_equal_runs(directory, straight(kind))
+    assert not list(directory.rglob("*.tmp/.."))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_and_exit_with_their_code(number, code, straight, tmp_path):
+    """Ctrl-C exits 130 and SIGTERM 143, each after a checkpoint; `slmk resume` ends with the straight run's bits."""
+    slmk = [sys.executable, "-m", "slmk.cli"]
+    sets = [word for change in SMALL for word in ("-s", change)]
+    command = [*slmk, "run", SPECS / KINDS["discrete"][0], *sets, "--out", tmp_path]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("*/*/seed-0/checkpoints/[0-9]*/state.json")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "slmk resume" in errors
+    (directory,) = tmp_path.glob("*/*")
+    subprocess.run([*slmk, "resume", directory], check=True, capture_output=True, timeout=120)
+    assert_equal_runs(directory, straight("discrete"))
+
+
+def test_compiled_runs_resume_exactly_too(tmp_path):
+    """With a compiled update, stopping and resuming gives the straight run's parameters."""
+    short = ("run.compile='on'", "run.env_steps=2048")
+    one = trained("discrete", tmp_path / "a", *short).directory
+    two = trained("discrete", tmp_path / "b", *short).directory
+    newest = max((two / "seed-0" / "checkpoints").glob("[0-9]*"))
+    assert newest.name == "000000002048"
+    for path in newest.iterdir():
+        path.unlink()
+    newest.rmdir()
+    (two / "seed-0" / "summary.json").unlink()
+    trial.resume(two)
+    assert_equal_runs(one, two)
+
+
+def test_a_truncated_checkpoint_is_a_clear_error(tmp_path):
+    """Resume refuses a damaged checkpoint by name and leaves the run as it was."""
+    directory = trained("discrete", tmp_path, "run.env_steps=1024").directory
+    (directory / "seed-0" / "summary.json").unlink()
+    newest = max((directory / "seed-0" / "checkpoints").glob("[0-9]*"))
+    (newest / "state.safetensors").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match=newest.name):
+        trial.resume(directory)
+
+
+def test_a_foreign_directory_is_a_clear_error(tmp_path):
+    """A directory that is no run cannot be resumed."""
+    with pytest.raises(CheckpointError, match="not a run directory"):
+        trial.resume(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc").exists(), reason="needs a path nobody can write to")
+def test_an_unwritable_place_is_a_clear_error():
+    """Where no directory can be made, the run ends with one sentence."""
+    with pytest.raises(RunError, match="cannot write to the run directory"):
+        trained("discrete", Path("/proc/slmk"))
+
+
+def test_a_resumed_run_that_is_done_changes_nothing(straight):
+    """Resuming a finished run returns its summary and adds no rows."""
+    directory = straight("discrete")
+    before = rows(directory)
+    result = trial.resume(directory)
+    assert rows(directory) == before
+    assert result.summary["env_steps"] == 8192
+
+
+def test_the_policy_of_a_run_acts_without_its_environment(straight):
+    """Policy.load takes single observations and batches, and refuses other shapes."""
+    import numpy as np
+
+    policy = Policy.load(straight("discrete"))
+    obs = np.array([0.0, 0.0, 0.1, 0.5], dtype=np.float32)
+    batch = policy(np.stack([obs, -obs]))
+    assert batch.shape == (2,)
+    assert policy(obs) == batch[0]
+    with pytest.raises(ValueError, match="expected"):
+        policy(np.zeros(3))
