@@ -1,9 +1,11 @@
 """Episode statistics, whenever they are asked for."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import slmk.tracker
 from slmk import Step
 from slmk.tracker import ReturnTracker
 
@@ -70,3 +72,50 @@ def test_results_do_not_depend_on_when_they_are_asked_for(steps, flushes):
             broken.load_state_dict(state)
     assert straight.metrics() == broken.metrics()
     assert straight.state_dict()["returns"].tolist() == broken.state_dict()["returns"].tolist()
+
+
+@settings(deadline=None)
+@given(rows)
+def test_returns_are_the_sums_in_time_order(steps):
+    """Each episode's return and length equal a plain float64 loop over its rewards, to the last bit."""
+    tracker, expected, running = ReturnTracker(2), [], [[0.0, 0], [0.0, 0]]
+    for reward, done in steps:
+        tracker.add(step(reward, done))
+        for index in range(2):
+            running[index] = [running[index][0] + reward[index], running[index][1] + 1]
+            if done[index]:
+                expected.append(running[index])
+                running[index] = [0.0, 0]
+    state = tracker.state_dict()
+    assert state["last"] == expected
+    assert state["new"] == [value for value, _ in expected]
+    assert (state["returns"].tolist(), state["lengths"].tolist()) == tuple(map(list, zip(*running, strict=True)))
+
+
+def test_memory_is_bounded_between_reports(monkeypatch: pytest.MonkeyPatch):
+    """With room for 8 rewards, the third step of 4 environments finds the first two added up, and nothing is lost."""
+    monkeypatch.setattr(slmk.tracker, "PENDING", 8)
+    tracker = ReturnTracker(4)
+    for _ in range(3):
+        tracker.add(step([1.0] * 4, [False] * 4))
+    assert len(tracker._steps) == 1
+    tracker.add(step([1.0] * 4, [True] * 4))
+    assert tracker.metrics()["episode/length_ma"] == 4.0
+
+
+def test_a_saved_state_is_a_copy():
+    """Going on after `state_dict` does not change what it returned."""
+    tracker = ReturnTracker(1)
+    tracker.add(step([5.0], [False]))
+    state = tracker.state_dict()
+    tracker.add(step([1.0], [False]))
+    tracker.flush()
+    assert state["returns"].tolist() == [5.0]
+
+
+def test_no_episode_has_ended_yet():
+    """Before the first end there is no return, which is null rather than 0 or NaN."""
+    tracker = ReturnTracker(1)
+    tracker.add(step([5.0], [False]))
+    nothing = {"episode/return": None, "episode/return_ma": None, "episode/length_ma": None, "episode/count": 0}
+    assert tracker.metrics() == nothing

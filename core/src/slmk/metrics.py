@@ -4,6 +4,9 @@ Strength, efficiency, stability and consistency are those of SLM-Lab (Keng & Gra
 Reinforcement Learning", and its documentation), on our return curve: the moving average over 100 episodes at each
 row, R_i, at env steps t_i and after u_i updates. With R_rand the random policy's mean return, the strength at row i is
 S_i = R_i − R_rand. Final scores decide; area-like ones are shown beside them.
+
+Efficiency is divided by Σ S as in SLM-Lab's code; its documentation says Σ 1/t. Unlike there, rows without cost are
+left out of both sums, and a ratio to strengths that add up to 0 or less, of which nothing can be read, is None.
 """
 
 from __future__ import annotations

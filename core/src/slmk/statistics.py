@@ -60,7 +60,12 @@ def bootstrap_interval(
 
 
 def probability_of_improvement(scores: Scores, others: Scores) -> float:
-    """How often a score beats one of the others, a draw counting half (the Mann-Whitney statistic, scaled)."""
+    """How often a score beats one of the others, a draw counting half (the Mann-Whitney statistic, scaled).
+
+    Args:
+        scores: (seeds,) of one task; the probability over several tasks is the mean of theirs.
+        others: (seeds,), not necessarily as many.
+    """
     difference = np.subtract.outer(np.asarray(scores, dtype=float), np.asarray(others, dtype=float))
     return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
 

@@ -18,8 +18,6 @@ __all__ = ["ReturnTracker"]
 PENDING = 2**18
 """Rewards that are remembered at most before they are added up, which bounds memory between rare reports."""
 
-_Ints = npt.NDArray[np.int64]
-
 
 class ReturnTracker:
     """Keeps references to rewards and episode ends as they pass, and adds them up when asked.
@@ -103,7 +101,7 @@ class ReturnTracker:
         self._close(episode[done.ravel()], returns, lengths)
         self._returns, self._lengths = returns[numbers[-1]], lengths[numbers[-1]]
 
-    def _close(self, ended: _Ints, returns: npt.NDArray[np.float64], lengths: _Ints) -> None:
+    def _close(self, ended: npt.NDArray[Any], returns: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> None:
         self._last.extend(zip(returns[ended].tolist(), lengths[ended].tolist(), strict=True))
         self._new.extend(returns[ended].tolist())
         self._count += len(ended)

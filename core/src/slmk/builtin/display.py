@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TextIO
 
 from rich.console import Console, Group
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -23,11 +22,17 @@ WIDE: Final = 96
 """Columns from which the panel has room for step counts."""
 NARROW_SCORES: Final = ("final_return_ma", "final_eval_return", "max_return_ma", "final_strength", "stability")
 """The scores that a narrow terminal shows; all of them are in ``summary.json``."""
-_WIDTHS: Final = {"used": 5, "steps/s": 7, "return": 6, "best": 6, "eval": 6, "left": 7}
-"""Columns of the panel keep their places while their contents grow."""
+_LEAST_WIDTHS: Final = {"env steps": WIDE, "best": NARROW}
+"""Columns of the terminal from which the panel has a column; the others it has always."""
+_ROOM: Final = {"used": 5, "steps/s": 7, "return": 6, "best": 6, "eval": 6, "left": 7}
+"""Room for a column's contents to grow while the others keep their places."""
+_STYLES: Final = {"done": "green", "stopped": "yellow", "waiting": "dim"}
+GAP: Final = "  "
 ECHO: Final = 4
 """Columns that the panel leaves free at its right."""
-PLAIN: Final = str.maketrans({"✓": "OK:", "✗": "NO:", "±": "+-", "≥": ">=", "·": "-", "–": "-", "…": "..."})
+PLAIN: Final = str.maketrans(
+    {"✓": "OK:", "✗": "NO:", "±": "+-", "≥": ">=", "–": "-", "…": "..", "━": "=", "╸": "-", "─": "."}
+)
 """Spellings for terminals that know no Unicode."""
 
 
@@ -57,58 +62,58 @@ class _Spelled:
         return self._stream.isatty()
 
 
-def panel(sessions: Sequence[Progress], width: int, *, running: bool = True) -> Table:
+def panel(sessions: Sequence[Progress], width: int, *, running: bool = True) -> Text:
     """One line for each session: budget bar, speed, returns and the time left.
+
+    Built by hand, since a rich table would cost the session that runs in this process a few milliseconds each time.
 
     Args:
         sessions: in the order shown.
         width: columns of the terminal; a narrow one gets fewer columns.
         running: whether sessions that are not finished still go on.
     """
-    table = Table.grid(padding=(0, 2), expand=True)
-    # The terminal echoes ^C behind the last line; at the right edge it would begin a new one and shift the panel.
-    table.width = width - ECHO
-    columns = [column for column in _cells(None, running) if _fits(column, width)]
-    for column in columns:
-        table.add_column(
-            justify="right", no_wrap=True, min_width=_WIDTHS.get(column), ratio=int(column == "bar") or None
-        )
-    table.add_row(*(Text("" if column == "bar" else column, style="dim") for column in columns))
-    for session in sessions:
-        cells = _cells(session, running)
-        table.add_row(*(cells[column] for column in columns))
-    return table
+    rows = [_cells(session, running) for session in sessions]
+    columns = [column for column in rows[0] if width >= _LEAST_WIDTHS.get(column, 0)]
+    widths = {column: max(len(column), _ROOM.get(column, 0), *(len(row[column]) for row in rows)) for column in columns}
+    bar = max(4, width - ECHO - sum(widths.values()) - len(GAP) * len(columns))
+    first, *others = (column.rjust(widths[column]) for column in columns)
+    text = Text(GAP.join([first, " " * bar, *others]), no_wrap=True, overflow="crop")
+    text.stylize("dim")
+    for session, row in zip(sessions, rows, strict=True):
+        seed, *facts, left = (row[column].rjust(widths[column]) for column in columns)
+        text.append(f"\n{seed}{GAP}").append_text(_bar(session.share, bar)).append(GAP + GAP.join(facts) + GAP)
+        text.append(left, style=_STYLES.get(row["left"], ""))
+    return text
 
 
-def _fits(column: str, width: int) -> bool:
-    return width >= {"env steps": WIDE, "best": NARROW}.get(column, 0)
+def _bar(share: float, width: int) -> Text:
+    """A heavy line for what is used and a light one for the rest, to be told apart without colours."""
+    halves = int(2 * width * share)
+    used = "━" * (halves // 2) + "╸" * (halves % 2)
+    return Text(used, style="green" if share == 1 else "cyan").append("─" * (width - len(used)), style="dim")
 
 
-def _cells(session: Progress | None, running: bool) -> dict[str, Any]:
-    """The cells of a line by the heads of their columns; the heads alone need no session."""
-    s = session or Progress(0, 1)
-    speed = s.speed if running and not s.finished else None
+def _cells(session: Progress, running: bool) -> dict[str, str]:
+    """The cells of a line by the heads of their columns."""
+    moving = running and not session.finished
     return {
-        "seed": str(s.seed),
-        "bar": ProgressBar(total=s.budget, completed=min(s.env_steps, s.budget)),
-        "used": f"{int(100 * s.share)} %",
-        "env steps": f"{s.env_steps:,}",
-        "steps/s": compact(speed),
-        "return": Text(number(s.return_ma), style="bold"),
-        "best": number(s.best),
-        "eval": number(s.evaluation),
-        "left": _left(s, running),
+        "seed": str(session.seed),
+        "used": f"{int(100 * session.share)} %",
+        "env steps": f"{session.env_steps:,}",
+        "steps/s": compact(session.speed if moving else None),
+        "return": number(session.return_ma),
+        "best": number(session.best),
+        "eval": number(session.evaluation),
+        "left": _left(session, running),
     }
 
 
-def _left(session: Progress, running: bool) -> Text:
+def _left(session: Progress, running: bool) -> str:
     if session.finished:
-        return Text("done", style="green")
+        return "done"
     if not running:
-        return Text("stopped", style="yellow")
-    if not session.heard:
-        return Text("waiting", style="dim")
-    return Text(duration(session.seconds_left))
+        return "stopped"
+    return duration(session.seconds_left) if session.heard else "waiting"
 
 
 def scores(summary: Mapping[str, Any], width: int) -> Table:

@@ -13,12 +13,15 @@ from string import Template
 from typing import Any, Final
 
 import click
+from pydantic import ValidationError
 
 from slmk.component import KINDS, Kind
 from slmk.errors import Problem, RunError, SpecError
 from slmk.registry import FIRST_PARTY, get_registry
-from slmk.spec.document import from_mapping
+from slmk.spec.document import dotted, from_mapping
+from slmk.spec.explain import Mistake, explain
 from slmk.spec.overrides import apply
+from slmk.spec.values import to_tuples
 
 __all__ = ["check_plugin", "new"]
 
@@ -135,25 +138,40 @@ def _read(folder: Traversable, name: str) -> str:
 @click.command(name="check-plugin")
 @click.argument("kind", type=_KIND)
 @click.argument("name")
-@click.option("-s", "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set an option of the component.")
-def check_plugin(kind: str, name: str, settings: tuple[str, ...]) -> int:
+@click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set an option of the component.")
+def check_plugin(kind: str, name: str, overrides: tuple[str, ...]) -> int:
     """Put the component NAME of KIND through the contract suite, and print one line for each check.
 
     Options that a component requires, such as the id of an environment, are given by -s. Exits with 3 if it breaks a
     promise.
     """
-    from slmk import testing
+    options = _options(KINDS[kind], name, overrides)
+    from slmk import testing  # torch: not before the options are right.
 
-    report = testing.check(kind, name, config=_options(settings))
-    for result in report.results:
-        click.echo(_line(result))
-    return 3 if report.failed else 0
+    report = testing.check(kind, name, options=options)
+    click.echo(report)
+    return 0 if report.ok else 3
 
 
-def _options(settings: tuple[str, ...]) -> Mapping[str, Any]:
-    """The options that ``-s`` sets, by key."""
+def _options(kind: Kind, name: str, overrides: tuple[str, ...]) -> Mapping[str, Any]:
+    """The options that ``-s`` sets, by key.
+
+    Raises:
+        SpecError: they are not those of the component, or it needs more.
+    """
     problems: list[Problem] = []
-    document = apply(from_mapping({}, problems), settings, problems)
+    document = apply(from_mapping({}, problems), overrides, problems)
+    config, options = get_registry().component(kind.name, name).config, document.data
+    try:
+        config.model_validate(to_tuples(options))
+    except ValidationError as error:
+        problems.extend(_problem(mistake) for mistake in explain(error, config, options))
     if problems:
         raise SpecError(problems)
-    return document.data
+    return options
+
+
+def _problem(mistake: Mistake) -> Problem:
+    path = dotted(mistake.path)
+    hint = mistake.hint or (f"give it by -s {path}=…" if mistake.missing else None)
+    return Problem(mistake.message, path, expected=mistake.expected, found=mistake.found, hint=hint)

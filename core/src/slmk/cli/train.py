@@ -32,7 +32,13 @@ _sets = click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VAL
 @_sets
 @click.option("--seeds", type=click.IntRange(min=1), help="How many seeds to run.")
 @click.option("--device", help="Where to compute, such as cpu or cuda.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="The directory of runs.",
+)
 @click.option("--dev", is_flag=True, help="A small run of one seed with every check on.")
 @click.option("--render", is_flag=True, help="When done, show episodes of the first seed's policy in a window.")
 @click.option("--profile", is_flag=True, help="Write profile.txt beside each seed's metrics.")
@@ -72,7 +78,7 @@ def resume(directory: Path, profile: bool) -> None:
 
 @click.command(name="eval")
 @click.argument("directory", metavar="RUN", type=click.Path(exists=True, path_type=Path))
-@click.option("--episodes", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--episodes", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
 @click.option("--render", is_flag=True, help="Show the episodes in a window.")
 @click.option("--video", type=click.Path(path_type=Path), help="Write the episodes to this file (.mp4 or .gif).")
 @_sets
@@ -82,7 +88,13 @@ def eval_(directory: Path, episodes: int, render: bool, video: Path | None, over
 
 
 @click.command(name="list")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="The directory of runs.",
+)
 def list_(out: Path) -> None:
     """List the runs under a directory, newest last."""
     from slmk.listing import print_runs
@@ -107,7 +119,7 @@ def report(directories: tuple[Path, ...], output: Path | None) -> None:
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True, help="How many.")
 def baseline(specs: tuple[Path, ...], episodes: int) -> None:
     """Measure the random policy in the environment of each SPEC, and store it in the spec's folder."""
     from slmk.baseline import measure

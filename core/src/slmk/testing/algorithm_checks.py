@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from slmk.checkpoint import read_checkpoint, write_checkpoint
 from slmk.config import AlgorithmConfig
 from slmk.errors import SpecError
 from slmk.run import Run
 from slmk.state import get_state, set_state
 from slmk.testing.algorithm_runs import build_probe_run, build_run, learn, learns, supported_spaces, trainable_parameters
+from slmk.testing.checkpoints import through_a_file
 from slmk.testing.compare import copy_of, equal, first_difference
 from slmk.testing.host_sync import host_syncs
 from slmk.testing.probe import ACTION_SPACES, assert_actions
@@ -59,7 +58,7 @@ def check_algo_observation_groups(subject: Subject) -> None:
     }
     env = {"name": "toy-probe", "num_envs": 4, "action": next(supported_spaces(subject)), "groups": "two"}
     asymmetric = {key: value for key, value in subject.sections.items() if key != "network"} | {"network": networks}
-    run = build_run(_with_sections(subject, asymmetric), env)
+    run = build_run(replace(subject, sections=asymmetric), env)
     _act_and_learn(run)
     if config.deterministic_policy and len(given) > 1:
         other = {**run.obs, "hint": -run.obs["hint"]}
@@ -69,12 +68,12 @@ def check_algo_observation_groups(subject: Subject) -> None:
 
 def check_algo_mask(subject: Subject) -> str | None:
     """Never chooses a discrete action that the group ``mask`` forbids, neither exploring nor at evaluation."""
-    names = [name for name in supported_spaces(subject) if "discrete" in name]
+    names = [name for name in supported_spaces(subject) if name in ("discrete from 1", "multi-discrete")]
     if not names:
         raise Skip("it refuses discrete actions")
     for name in names:
         run = build_probe_run(subject, name, num_envs=16, mask=True)
-        learn(run, 2)
+        learn(run, 1)
         for _ in range(20):
             action = run.algorithm.policy(run.obs)
             assert_actions(ACTION_SPACES[name], action, run.obs)
@@ -85,10 +84,11 @@ def check_algo_mask(subject: Subject) -> str | None:
 def check_algo_every_parameter_learns(subject: Subject) -> None:
     """Every trainable parameter changes within a few iterations."""
     learns(subject)
-    for name in supported_spaces(subject):
+    supported = list(supported_spaces(subject))
+    for name in [name for name in supported if name in ("discrete", "box")] or supported[:1]:
         run = build_probe_run(subject, name)
         before = {key: value.detach().clone() for key, value in trainable_parameters(run.algorithm).items()}
-        learn(run, 4)
+        learn(run, 2)
         after = trainable_parameters(run.algorithm)
         still = [key for key, value in before.items() if equal(value, after[key].detach())]
         assert not still, f"with {name} actions these parameters never change: {', '.join(still)}"
@@ -148,7 +148,7 @@ def check_algo_exact_resume(subject: Subject) -> None:
     """A run that goes on from a checkpoint repeats the straight one bit for bit, in metrics and in state."""
     straight, resumed = _run_with_normalizers(subject), _run_with_normalizers(subject)
     learn(straight, 2)
-    _through_a_checkpoint(straight, resumed)
+    resumed.load_state_dict(through_a_file(straight.state_dict(), straight.env.info.device))
     for index, pair in enumerate(zip(learn(straight, 3), learn(resumed, 3), strict=True), 1):
         difference = first_difference(*pair)
         assert difference is None, f"{difference} differs in iteration {index} after resuming"
@@ -193,7 +193,7 @@ def check_algo_gradient_steps(subject: Subject) -> None:
 
 
 def _act_and_learn(run: Run) -> None:
-    """Act, evaluate and learn twice; the probe examines the actions."""
+    """Act, evaluate and learn once; the probe examines the actions."""
     horizon, num_envs = run.algorithm.horizon, run.num_envs
     assert isinstance(horizon, int), f"algorithm.horizon is a {type(horizon).__name__}, expected an int"
     assert horizon > 0, f"algorithm.horizon is {horizon}, expected 1 or more"
@@ -201,7 +201,7 @@ def _act_and_learn(run: Run) -> None:
     for name, value in act.extras.items():
         assert value.shape[:1] == (num_envs,), f"extras[{name!r}] has shape {tuple(value.shape)}, expected (N, …)"
     assert_actions(run.env.info.action_space, run.algorithm.policy(run.obs), run.obs)
-    learn(run, 2)
+    learn(run, 1)
 
 
 def _run_with_normalizers(subject: Subject) -> Run:
@@ -211,21 +211,8 @@ def _run_with_normalizers(subject: Subject) -> Run:
     return build_run(subject, env, sections=sections)
 
 
-def _through_a_checkpoint(source: Run, target: Run) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "checkpoint"
-        write_checkpoint(path, source.state_dict(), {})
-        target.load_state_dict(read_checkpoint(path, target.env.info.device)[0])
-
-
 def _config(subject: Subject) -> type[AlgorithmConfig]:
     return cast("type[AlgorithmConfig]", subject.component.config)
-
-
-def _with_sections(subject: Subject, sections: dict[str, object]) -> Subject:
-    from dataclasses import replace
-
-    return replace(subject, sections=sections)
 
 
 ALGORITHM_CHECKS = (

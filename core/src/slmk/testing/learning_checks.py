@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from slmk.errors import SpecError
@@ -22,6 +24,8 @@ __all__ = [
 ]
 
 _NUM_ENVS = 16
+_MEASUREMENTS = 20
+"""How often, at most, a task is looked at whether it is solved."""
 
 
 def check_algo_learns_bandit(subject: Subject) -> str:
@@ -45,8 +49,8 @@ def check_algo_learns_multi_binary(subject: Subject) -> str:
 
 
 def check_algo_learns_groups(subject: Subject) -> str:
-    """Finds the exclusive or of two observation groups in 95 % of all cases; either group alone gives 50 %."""
-    return _check_return(subject, "toy-groups", least=0.95)
+    """Gets 70 % of the exclusive or of two observation groups right; either group alone gives 50 %."""
+    return _check_return(subject, "toy-groups", least=0.7)
 
 
 def check_algo_learns_value_beyond_time_limit(subject: Subject) -> str:
@@ -54,46 +58,61 @@ def check_algo_learns_value_beyond_time_limit(subject: Subject) -> str:
     learns(subject)
     if "gamma" not in subject.component.config.model_fields:
         raise Skip("it has no option gamma")
-    run = _train(subject, "toy-truncating", gamma=0.9)
+    run = _start(subject, "toy-truncating", gamma=0.9)
     if not hasattr(run.algorithm, "value"):
         raise Skip("it has no critic that can be asked: no method value(obs) -> (N,)")
-    with torch.no_grad():
-        value = run.algorithm.value({"obs": torch.eye(2)}).mean().item()
-    assert 9.5 <= value <= 10.5, (
+    value = _train(run, _value, lambda reached: abs(reached - 10) <= 0.2)
+    assert abs(value - 10) <= 0.5, (
         f"the value of both states is {value:.2f}, expected 10; 4.1 or less means that a cut is taken for an end, "
-        "something in between that rewards of one episode leak into another or that learning is too slow"
+        "another value that rewards of one episode leak into the one before it, or that learning is too slow"
     )
     return f"{value:.2f}"
 
 
 def _check_return(subject: Subject, task: str, *, least: float) -> str:
     learns(subject)
-    run = _train(subject, task)
-    env = make_toy(task, num_envs=64, seed=1)
+    run = _start(subject, task)
+    reached = _train(run, lambda run: _mean_reward(run, task), lambda reached: reached >= least)
+    assert reached >= least, (
+        f"return {reached:.3f} after {run.env_steps} env steps, expected {least} or more; "
+        "give the check options with which it learns fast, or more learning_steps"
+    )
+    return f"{reached:.3f} after {run.env_steps} env steps"
+
+
+def _start(subject: Subject, task: str, **options: float) -> Run:
+    env = {"name": task, "num_envs": _NUM_ENVS}
+    try:
+        return build_run(subject, env, options={**subject.learning, **options}, env_steps=subject.learning_steps)
+    except SpecError as error:
+        raise Skip(f"it refuses the action space: {error}") from error
+
+
+def _train(run: Run, measure: Callable[[Run], float], enough: Callable[[float], bool]) -> float:
+    """Train until a measurement is good enough, or to the end of the budget; the last measurement."""
+    every = run.blueprint.run.env_steps // _MEASUREMENTS
+    for _ in iterate(run):
+        before = run.env_steps - run.algorithm.horizon * run.num_envs
+        if run.env_steps // every > before // every and enough(measure(run)):
+            break
+    return measure(run)
+
+
+@torch.no_grad()
+def _value(run: Run) -> float:
+    """The critic's mean value of both states of the chain."""
+    return float(run.algorithm.value({"obs": torch.eye(2, device=run.env.info.device)}).mean())  # type: ignore[attr-defined]
+
+
+def _mean_reward(run: Run, task: str) -> float:
+    """Mean reward of the policy in 512 steps, which is the mean return of one-step episodes."""
+    env = make_toy(task, num_envs=64, seed=1, device=str(run.env.info.device))
     obs, rewards = env.reset(), []
     for _ in range(8):
         step = env.step(run.algorithm.policy(obs))
         obs = step.obs
         rewards.append(step.reward)
-    reached = torch.stack(rewards).mean().item()
-    assert reached >= least, (
-        f"return {reached:.3f} after {run.env_steps} env steps, expected {least} or more; "
-        "give the check options with which it learns fast, or more learning_steps"
-    )
-    return f"{reached:.3f}"
-
-
-def _train(subject: Subject, task: str, **options: float) -> Run:
-    """Train to the end of the budget."""
-    env = {"name": task, "num_envs": _NUM_ENVS}
-    options = {**subject.learning, **options}
-    try:
-        run = build_run(subject, env, options=options, env_steps=subject.learning_steps)
-    except SpecError as error:
-        raise Skip(f"it refuses the action space: {error}") from error
-    for _ in iterate(run):
-        pass
-    return run
+    return float(torch.stack(rewards).mean())
 
 
 LEARNING_CHECKS = (

@@ -13,7 +13,7 @@ from slmk.discovery import from_module
 from slmk.registry import Registry, get_registry
 from slmk.spec.values import to_tuples
 
-__all__ = ["Skip", "Subject"]
+__all__ = ["Skip", "Subject", "with_toys"]
 
 _TOYS = ("slmk.builtin", "slmk.testing.toy_envs", "slmk.testing.toy_parts", "slmk.testing.probe")
 
@@ -57,8 +57,7 @@ class Subject:
         """
         if kind not in KINDS:
             raise ValueError(f"no kind is called {kind!r}; expected one of {', '.join(KINDS)}")
-        toys = [from_module(import_module(module)) for module in _TOYS]
-        registry = (registry or get_registry()).extended(toys)
+        registry = with_toys(registry or get_registry())
         return cls(kind=kind, component=registry.component(kind, name), registry=registry, **given)
 
     def config(self, **changes: Any) -> Config:
@@ -72,3 +71,8 @@ class Subject:
     def target(self) -> Any:
         """What makes the component; imports it."""
         return self.registry.load(self.component)
+
+
+def with_toys(registry: Registry) -> Registry:
+    """A registry that has the toys of `slmk.testing` too, and what the kernel itself offers."""
+    return registry.extended(from_module(import_module(module)) for module in _TOYS)

@@ -14,13 +14,13 @@ from markupsafe import Markup, escape
 from slmk import RunError
 from slmk_reporter_report.comparison import groups
 from slmk_reporter_report.figures import diagnostics, learning_curve, speed_card
-from slmk_reporter_report.formats import duration, integer, interval, level, number, spread, value
+from slmk_reporter_report.formats import duration, integer, interval, level, number, value
 from slmk_reporter_report.measures import CURVE, FINAL, longest, score_rows, session_rows, typical_speed, verdict
 from slmk_reporter_report.runs import RunData, differences, labels, read_run
 
 __all__ = ["build_report"]
 
-FILTERS = (duration, integer, interval, level, number, spread, value)
+FILTERS = (duration, integer, interval, level, number, value)
 """What templates may do with a value."""
 
 
@@ -72,7 +72,10 @@ def _comparison_page(runs: Sequence[RunData]) -> str:
         .get_template("comparison.html.j2")
         .render(
             title=f"Comparison of {len(runs)} runs",
-            runs=list(zip(names, runs, map(verdict, runs), strict=True)),
+            runs=[
+                (name, run, verdict(run), score_rows(run.summary, FINAL)[0])
+                for name, run in zip(names, runs, strict=True)
+            ],
             groups=groups(runs, names),
             differences=differences(runs),
         )

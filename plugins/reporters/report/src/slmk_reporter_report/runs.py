@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import tomli
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import tomli
 
 from slmk import RunError
 from slmk.builtin.jsonl import read_rows

@@ -1,0 +1,66 @@
+"""Reading from source which names of the kernel a plugin imports."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import slmk
+
+__all__ = ["DOCUMENTED_MODULES", "private_imports", "sources_of"]
+
+DOCUMENTED_MODULES = (
+    "slmk.batch",
+    "slmk.builtin.jsonl",
+    "slmk.component",
+    "slmk.config",
+    "slmk.env_info",
+    "slmk.errors",
+    "slmk.hookspecs",
+    "slmk.metrics",
+    "slmk.protocols",
+    "slmk.session",
+    "slmk.statistics",
+    "slmk.testing",
+    "slmk.toolbox",
+)
+"""Modules that plugins may import from, besides `slmk` itself, with what is below them."""
+
+
+def sources_of(module: str) -> list[Path]:
+    """The files of the package that a module belongs to, or the file of a module without a package; without tests."""
+    top = find_spec(module.partition(".")[0])
+    if top is None:
+        return []
+    if top.submodule_search_locations:
+        folders = [Path(folder) for folder in top.submodule_search_locations]
+        return [path for folder in folders for path in sorted(folder.rglob("*.py")) if "tests" not in path.parts]
+    return [Path(top.origin)] if top.origin and top.origin.endswith(".py") else []
+
+
+def private_imports(path: Path) -> Iterator[str]:
+    """Each import of something of the kernel that is not public, with file and line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for name in _imported(node):
+            if not _is_public(name):
+                yield f"{path.name}:{node.lineno}: {name}"  # type: ignore[attr-defined]
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    """Dotted names: ``slmk.x.y`` for ``from slmk.x import y``."""
+    match node:
+        case ast.Import(names=names):
+            yield from (alias.name for alias in names)
+        case ast.ImportFrom(module=str(module), names=names, level=0):
+            yield from (f"{module}.{alias.name}" for alias in names)
+
+
+def _is_public(name: str) -> bool:
+    if name != "slmk" and not name.startswith("slmk."):
+        return True
+    if any(part.startswith("_") for part in name.split(".")):
+        return False
+    inside = any(name == module or name.startswith(f"{module}.") for module in DOCUMENTED_MODULES)
+    return name == "slmk" or inside or name.removeprefix("slmk.") in slmk.__all__

@@ -1,0 +1,181 @@
+"""A third party's way: `slmk new`, the tutorials, `slmk check-plugin`, all outside of this repository.
+
+A project is built into a wheel, as pip would, and the wheel is unpacked into a folder on ``PYTHONPATH``: so its entry
+point is found as that of an installed plugin, without a network and without touching this environment.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from zipfile import ZipFile
+
+import pytest
+from hatchling.build import build_wheel
+from tests.test_docs import DOCS, ROOT, write_files
+
+from slmk.cli import main
+from slmk.component import KINDS
+
+TWO_ITERATIONS = ["-s", "run.env_steps=1_024", "-s", "run.eval_episodes=1"]
+LINT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+
+
+def create(kind, folder):
+    """`slmk new` for a component called ``mine``; the project's folder."""
+    assert main(["new", kind, "mine", "--directory", str(folder)]) == 0
+    return folder / f"slmk-{kind}-mine"
+
+
+def install(project, monkeypatch):
+    """Build a wheel and unpack it; the folder to put on ``PYTHONPATH``."""
+    site = project.parent / "site"
+    with monkeypatch.context() as patch:
+        patch.chdir(project)
+        wheel = build_wheel(str(project.parent))
+    with ZipFile(project.parent / wheel) as archive:
+        archive.extractall(site)
+    return site
+
+
+def python(site, *arguments, cwd):
+    """Run ``python -m …`` where the plugin is installed."""
+    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def assert_works(project, spec, site):
+    """Two iterations of a spec run, and the project's own tests, the contract suite among them, pass."""
+    trained = python(site, "slmk.cli", "run", spec, *TWO_ITERATIONS, "--out", "runs", cwd=project)
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert list(project.glob("runs/*/*/seed-0/summary.json"))
+    tested = python(site, "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=project)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert " passed" in tested.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_works_as_generated(kind, tmp_path, monkeypatch):
+    """What `slmk new` writes builds, runs its example and keeps the contract."""
+    project = create(kind, tmp_path)
+    assert_works(project, "example.toml", install(project, monkeypatch))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_is_clean(kind, tmp_path):
+    """What `slmk new` writes satisfies this repository's own linter rules and is formatted."""
+    project = create(kind, tmp_path)
+    rules = ["--select", ",".join(LINT["select"]), "--ignore", ",".join(LINT["ignore"])]
+    for command in (["check", *rules], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", command[0], "--no-cache", *command[1:], "."],
+            cwd=project,
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stdout.decode()
+    assert len((project / "pyproject.toml").read_text().splitlines()) <= 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["env", "My-Env"], "try 'my_env'"),
+        (["env", "class"], "no keyword of Python"),
+        (["algo", "ppo"], "the algorithm 'ppo' exists already"),
+        (["algo", "sac"], "the algorithm 'sac' exists already"),
+        (["reporter", "console"], "the reporter 'console' exists already"),
+        (["agent", "mine"], "'agent' is not one of"),
+    ],
+)
+def test_new_refuses_wrong_names(arguments, words, tmp_path, capsys):
+    """A name that could not be imported, or is taken, is refused with exit code 2, and nothing is written."""
+    assert main(["new", *arguments, "--directory", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_never_overwrites(tmp_path, capsys):
+    """A folder that exists is left as it is."""
+    readme = create("net", tmp_path) / "README.md"
+    readme.write_text("my own words")
+    assert main(["new", "net", "mine", "--directory", str(tmp_path)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert readme.read_text() == "my own words"
+
+
+def test_new_says_why_it_cannot_write(tmp_path, capsys):
+    """A directory that cannot be made is an error without a traceback."""
+    (tmp_path / "file").write_text("")
+    assert main(["new", "net", "mine", "--directory", str(tmp_path / "file")]) in (1, 2)
+    assert "file" in capsys.readouterr().err
+
+
+TUTORIALS = {
+    "tutorial-env.md": ("env", "corridor", ["-s", "length=4"]),
+    "tutorial-algorithm.md": ("algo", "vanilla", []),
+}
+
+
+@pytest.mark.parametrize("page", TUTORIALS)
+def test_a_tutorial_gives_a_plugin_that_works(page, tmp_path, monkeypatch):
+    """The blocks of a tutorial, written to the files that they name, run and keep the contract."""
+    _, name, _ = TUTORIALS[page]
+    project = tmp_path / "project"
+    write_files(DOCS / page, project)
+    assert_works(project, f"{name}.toml", install(project, monkeypatch))
+
+
+@pytest.mark.parametrize("page", TUTORIALS)
+def test_a_tutorial_is_short(page, tmp_path):
+    """The module that does the work has under 30 lines of code; the environment has, options and hook included."""
+    write_files(DOCS / page, tmp_path)
+    lines = {path.name: code_lines(path) for path in tmp_path.glob("src/*/*.py")}
+    options = lines.pop("__init__.py")
+    (work,) = lines.values()
+    assert work < 30
+    assert options < 10
+    if page == "tutorial-env.md":
+        assert work + options < 30
+
+
+def code_lines(path):
+    """Lines with code on them: neither blank, nor comment, nor docstring."""
+    tree = ast.parse(path.read_text())
+    prose = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            prose |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = enumerate(path.read_text().splitlines(), 1)
+    return sum(1 for number, line in lines if line.strip() and not line.strip().startswith("#") and number not in prose)
+
+
+def test_check_plugin_names_the_broken_promise(tmp_path, monkeypatch):
+    """`slmk check-plugin` prints a line for each check and exits with 3 where an end is both terminal and a cut."""
+    project = create("env", tmp_path)
+    module = project / "src" / "slmk_env_mine" / "env.py"
+    right = module.read_text()
+    module.write_text(right.replace("terminated = torch.zeros_like(truncated)", "terminated = truncated"))
+    assert module.read_text() != right
+    done = python(install(project, monkeypatch), "slmk.cli", "check-plugin", "env", "mine", cwd=tmp_path)
+    assert done.returncode == 3, done.stdout + done.stderr
+    failed = [line.split()[1] for line in done.stdout.splitlines() if line.strip().startswith("failed")]
+    assert failed == ["ends_are_exclusive"]
+
+
+def test_check_plugin_wants_right_options(capsys):
+    """Options are checked as those of a spec are, and what a component requires is asked for."""
+    assert main(["check-plugin", "env", "gymnasium", "-s", "num_envs=two", "-s", "idd=CartPole-v1"]) == 2
+    words = capsys.readouterr().err
+    assert "num_envs: wrong type" in words
+    assert "idd: unknown key" in words
+    assert "give it by -s id=…" in words
+
+
+def test_check_plugin_knows_what_is_installed(capsys):
+    """A name that no plugin offers is an error of the command line, with the nearest name."""
+    assert main(["check-plugin", "algo", "pppo"]) == 2
+    assert "did you mean 'ppo'?" in capsys.readouterr().err

@@ -1,0 +1,148 @@
+"""The commands that train and score, as a person runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SPECS = Path(__file__).parent.parent / "specs"
+SPEC = SPECS / "classic" / "ppo_cartpole.toml"
+SMALL = ("run.env_steps=2048", "run.compile='off'", "run.eval_episodes=2", "algorithm.epochs=1")
+
+
+def slmk(*words, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "slmk.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A small run of two seeds, made through the command line."""
+    out = tmp_path_factory.mktemp("runs")
+    sets = [word for change in SMALL for word in ("-s", change)]
+    done = slmk("run", SPEC, *sets, "--seeds", 2, "--out", out)
+    assert done.returncode == 0, done.stderr
+    (directory,) = out.glob("*/*")
+    return directory
+
+
+def test_a_run_leaves_everything_in_its_directory(run):
+    """Spec, resolved spec, manifest, summary, report, and metrics and checkpoints of each seed are there."""
+    assert (run / "spec.toml").read_text() == SPEC.read_text()
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["seeds"] == [0, 1]
+    assert manifest["random_return"] == pytest.approx(20.2, abs=5)
+    summary = json.loads((run / "summary.json").read_text())
+    assert len(summary["scores"]["final_return_ma"]["values"]) == 2
+    assert summary["target"]["reached"] is False
+    assert "<html" in (run / "report.html").read_text()
+    for seed in ("seed-0", "seed-1"):
+        rows = [json.loads(line) for line in (run / seed / "metrics.jsonl").read_text().splitlines()]
+        assert {row["kind"] for row in rows} == {"train", "eval"}
+        assert rows[-1]["env_steps"] == 2048
+        assert list((run / seed / "checkpoints").glob("[0-9]*/state.safetensors"))
+
+
+def test_resolved_spec_says_where_values_come_from(run):
+    """Overrides, the file's lines and defaults are told apart in resolved.toml."""
+    text = (run / "resolved.toml").read_text()
+    lines = {line.split(" = ")[0]: line for line in text.splitlines() if " = " in line}
+    assert lines["env_steps"].endswith("# -s")
+    assert "ppo_cartpole.toml:" in lines["id"]
+    assert lines["max_grad_norm"].endswith("# default")
+
+
+def test_eval_scores_a_run_and_films_it(run, tmp_path):
+    """`slmk eval` prints the mean return; `--video` writes a film with a frame for every step."""
+    done = slmk("eval", run, "--episodes", 3)
+    assert done.returncode == 0, done.stderr
+    assert "over 3 episodes" in done.stdout
+    film = tmp_path / "film.mp4"
+    done = slmk("eval", run / "seed-1", "--episodes", 1, "--video", film)
+    assert done.returncode == 0, done.stderr
+    import imageio.v2 as imageio
+
+    frames = imageio.mimread(film, memtest=False)
+    steps = float(done.stdout.split("of ")[1].split(" steps")[0])
+    assert len(frames) == pytest.approx(steps, abs=1)
+    assert frames[0].shape == (400, 600, 3)
+    assert frames[0].std() > 1
+
+
+def test_list_shows_the_run(run):
+    """`slmk list` shows environment, algorithm, seeds and that it is done."""
+    done = slmk("list", "--out", run.parent.parent, env={"COLUMNS": "200", "PATH": ""})
+    assert done.returncode == 0, done.stderr
+    assert "CartPole-v1" in done.stdout
+    assert "done" in done.stdout
+
+
+def test_report_compares_runs(run, tmp_path):
+    """`slmk report A B` writes one page that holds both."""
+    page = tmp_path / "both.html"
+    done = slmk("report", run, run, "--output", page)
+    assert done.returncode == 0, done.stderr
+    assert page.stat().st_size > 1000
+
+
+def test_a_policy_needs_neither_environment_nor_simulator(run):
+    """Policy.load works in a process in which Gymnasium's backend cannot be imported."""
+    code = (
+        "import sys; sys.modules['slmk_env_gymnasium'] = None\n"
+        "import numpy as np; from slmk import Policy\n"
+        f"print(Policy.load({str(run)!r})(np.zeros((3, 4), np.float32)).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "(3,)", done.stderr
+
+
+def test_wrong_specs_exit_2_and_leave_nothing(tmp_path):
+    """A misspelt key, found before anything runs, and an unknown environment, found when it is built: exit code 2."""
+    for change, hint in (("algorithm.gama=0.9", "gamma"), ("env.id='CartPol-v1'", "CartPole-v1")):
+        done = slmk("run", SPEC, "-s", change, "--seeds", 1, "--out", tmp_path / "out")
+        assert done.returncode == 2, done.stderr
+        assert hint in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not list((tmp_path / "out").rglob("*.toml"))
+
+
+def test_a_wrong_environment_of_several_seeds_leaves_nothing(tmp_path):
+    """The same from worker processes."""
+    done = slmk("run", SPEC, "-s", "env.id='CartPol-v1'", "--seeds", 2, "--out", tmp_path / "out")
+    assert done.returncode == 2, done.stderr
+    assert "CartPole-v1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").rglob("*.toml"))
+
+
+def test_dev_mode_is_small_and_checked(tmp_path):
+    """`--dev` runs one seed of 10 000 steps with checks on."""
+    done = slmk("run", SPEC, "--dev", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (directory,) = tmp_path.glob("*/*")
+    resolved = (directory / "resolved.toml").read_text()
+    assert "debug = true" in resolved
+    assert json.loads((directory / "summary.json").read_text())["env_steps"] >= 10_000
+
+
+def test_profile_is_written(tmp_path):
+    """`--profile` leaves a readable profile beside the metrics."""
+    sets = [word for change in SMALL for word in ("-s", change)]
+    done = slmk("run", SPEC, *sets, "--seeds", 1, "--profile", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (profile,) = tmp_path.glob("*/*/seed-0/profile.txt")
+    assert "function calls" in profile.read_text()
+
+
+def test_environment_variables_stand_for_flags(tmp_path):
+    """SLMK_RUN_SEEDS and SLMK_RUN_OUT do what --seeds and --out do."""
+    import os
+
+    sets = [word for change in SMALL for word in ("-s", change)]
+    variables = {**os.environ, "SLMK_RUN_SEEDS": "1", "SLMK_RUN_OUT": str(tmp_path)}
+    done = slmk("run", SPEC, *sets, env=variables)
+    assert done.returncode == 0, done.stderr
+    (manifest,) = tmp_path.glob("*/*/manifest.json")
+    assert json.loads(manifest.read_text())["seeds"] == [0]
