@@ -7,10 +7,12 @@ point is found as that of an installed plugin, without a network and without tou
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
 import tomllib
+from contextlib import chdir
 from zipfile import ZipFile
 
 import pytest
@@ -20,8 +22,18 @@ from tests.test_docs import DOCS, ROOT, write_files
 from slmk.cli import main
 from slmk.component import KINDS
 
-TWO_ITERATIONS = ["-s", "run.env_steps=1_024", "-s", "run.eval_episodes=1"]
 LINT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+TUTORIALS = {"tutorial-env.md": "corridor", "tutorial-algorithm.md": "vanilla"}
+TRAIN = """
+import sys
+from pathlib import Path
+from slmk.cli import main
+
+few = ["-s", "run.env_steps=1_024", "-s", "env.num_envs=4", "-s", "run.eval_episodes=1"]
+codes = [main(["run", spec, *few, "--out", str(Path(spec).parent / "runs")]) for spec in sys.argv[1:]]
+print("exit codes", codes)
+"""
+"""Runs at least two iterations of each spec; in one process, since most of the time would go into importing torch."""
 
 
 def create(kind, folder):
@@ -30,39 +42,58 @@ def create(kind, folder):
     return folder / f"slmk-{kind}-mine"
 
 
-def install(project, monkeypatch):
+def write_tutorial(page, folder):
+    """A project of the blocks of a tutorial."""
+    write_files(DOCS / page, folder / page)
+    return folder / page
+
+
+def install(project):
     """Build a wheel and unpack it; the folder to put on ``PYTHONPATH``."""
-    site = project.parent / "site"
-    with monkeypatch.context() as patch:
-        patch.chdir(project)
+    with chdir(project):
         wheel = build_wheel(str(project.parent))
     with ZipFile(project.parent / wheel) as archive:
-        archive.extractall(site)
-    return site
+        archive.extractall(project.parent / "site")
+    return project.parent / "site"
 
 
-def python(site, *arguments, cwd):
-    """Run ``python -m …`` where the plugin is installed."""
+def python(site, *arguments):
+    """Run Python beside the projects, where the plugins are installed."""
     environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=site.parent, env=environment, capture_output=True, text=True)
 
 
-def assert_works(project, spec, site):
-    """Two iterations of a spec run, and the project's own tests, the contract suite among them, pass."""
-    trained = python(site, "slmk.cli", "run", spec, *TWO_ITERATIONS, "--out", "runs", cwd=project)
-    assert trained.returncode == 0, trained.stdout + trained.stderr
-    assert list(project.glob("runs/*/*/seed-0/summary.json"))
-    tested = python(site, "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=project)
-    assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert " passed" in tested.stdout
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory):
+    """A project of each kind and both tutorials', installed: each with a spec to try it."""
+    folder = tmp_path_factory.mktemp("author")
+    specs = {create(kind, folder): "example.toml" for kind in KINDS}
+    specs |= {write_tutorial(page, folder): f"{name}.toml" for page, name in TUTORIALS.items()}
+    for project in specs:
+        install(project)
+    return specs
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_new_plugin_works_as_generated(kind, tmp_path, monkeypatch):
-    """What `slmk new` writes builds, runs its example and keeps the contract."""
-    project = create(kind, tmp_path)
-    assert_works(project, "example.toml", install(project, monkeypatch))
+def test_plugins_run(projects):
+    """Installed plugins, whether `slmk new` or a reader of the tutorials has written them, train for two iterations."""
+    (site,) = {project.parent / "site" for project in projects}
+    done = python(site, "-c", TRAIN, *(str(project / spec) for project, spec in projects.items()))
+    assert f"exit codes {[0] * len(projects)}" in done.stdout, done.stdout + done.stderr
+    for project in projects:
+        rows = [json.loads(line) for line in next(project.glob("runs/*/*/seed-0/metrics.jsonl")).open()]
+        assert len([row for row in rows if row["kind"] == "train"]) >= 2, project
+
+
+def test_plugins_keep_the_contract(projects):
+    """The tests of these plugins pass: the contract suite of their kind."""
+    (site,) = {project.parent / "site" for project in projects}
+    tests = [str(project / "tests") for project in projects]
+    flags = ["-q", "-rA", "-p", "no:cacheprovider", "--import-mode=importlib", f"--rootdir={site.parent}"]
+    done = python(site, "-m", "pytest", *flags, *tests)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for project in projects:
+        assert f"PASSED {project.name}/tests/" in done.stdout, project
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,26 +145,10 @@ def test_new_says_why_it_cannot_write(tmp_path, capsys):
     assert "file" in capsys.readouterr().err
 
 
-TUTORIALS = {
-    "tutorial-env.md": ("env", "corridor", ["-s", "length=4"]),
-    "tutorial-algorithm.md": ("algo", "vanilla", []),
-}
-
-
-@pytest.mark.parametrize("page", TUTORIALS)
-def test_a_tutorial_gives_a_plugin_that_works(page, tmp_path, monkeypatch):
-    """The blocks of a tutorial, written to the files that they name, run and keep the contract."""
-    _, name, _ = TUTORIALS[page]
-    project = tmp_path / "project"
-    write_files(DOCS / page, project)
-    assert_works(project, f"{name}.toml", install(project, monkeypatch))
-
-
 @pytest.mark.parametrize("page", TUTORIALS)
 def test_a_tutorial_is_short(page, tmp_path):
     """The module that does the work has under 30 lines of code; the environment has, options and hook included."""
-    write_files(DOCS / page, tmp_path)
-    lines = {path.name: code_lines(path) for path in tmp_path.glob("src/*/*.py")}
+    lines = {path.name: code_lines(path) for path in write_tutorial(page, tmp_path).glob("src/*/*.py")}
     options = lines.pop("__init__.py")
     (work,) = lines.values()
     assert work < 30
@@ -153,14 +168,14 @@ def code_lines(path):
     return sum(1 for number, line in lines if line.strip() and not line.strip().startswith("#") and number not in prose)
 
 
-def test_check_plugin_names_the_broken_promise(tmp_path, monkeypatch):
+def test_check_plugin_names_the_broken_promise(tmp_path):
     """`slmk check-plugin` prints a line for each check and exits with 3 where an end is both terminal and a cut."""
     project = create("env", tmp_path)
     module = project / "src" / "slmk_env_mine" / "env.py"
     right = module.read_text()
     module.write_text(right.replace("terminated = torch.zeros_like(truncated)", "terminated = truncated"))
     assert module.read_text() != right
-    done = python(install(project, monkeypatch), "slmk.cli", "check-plugin", "env", "mine", cwd=tmp_path)
+    done = python(install(project), "-m", "slmk.cli", "check-plugin", "env", "mine")
     assert done.returncode == 3, done.stdout + done.stderr
     failed = [line.split()[1] for line in done.stdout.splitlines() if line.strip().startswith("failed")]
     assert failed == ["ends_are_exclusive"]

@@ -91,5 +91,5 @@ def test_describe_leaves_out_what_is_missing():
 
 def test_describe_of_one_seed_and_of_none():
     """One seed has no spread; without any value there are no statistics."""
-    assert describe([4.0]) == {"values": [4.0], "mean": 4.0, "std": 0.0, "iqm": 4.0, "ci95": [4.0, 4.0]}
+    assert describe([4.0]) == {"values": [4.0], "mean": 4.0, "std": None, "iqm": 4.0, "ci95": None}
     assert describe([None]) == {"values": [None], "mean": None, "std": None, "iqm": None, "ci95": None}

@@ -161,7 +161,8 @@ class TargetConfig(Config):
 
     score: float
     """The target, compared with `metric` of the mean over seeds."""
-    metric: str = "final_return_ma"
-    """Which score of ``summary.json`` is compared."""
+    metric: Literal["final_return_ma", "final_eval_return", "max_return_ma"] = "final_return_ma"
+    """Which score of ``summary.json`` is compared: the moving average over the last 100 training episodes at the end,
+    the mean return of the last evaluation, or the highest moving average."""
     source: str
     """Where the target comes from."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slmk.errors import CheckpointError
+from slmk.files import write_json
 from slmk.reporting import Reporters
 from slmk.spec import Blueprint, load
 
@@ -86,9 +87,7 @@ def _summarise(run: Any, directory: Path, manifest: Mapping[str, Any]) -> dict[s
         "learner": getattr(getattr(run.algorithm, "learner", None), "choice", None),
         "env": getattr(run.env, "choice", None),
     }
-    temporary = directory / "summary.json.tmp"
-    temporary.write_text(json.dumps(summary, indent=2))
-    temporary.replace(directory / "summary.json")
+    write_json(directory / "summary.json", summary)
     return summary
 
 

@@ -73,7 +73,8 @@ def probability_of_improvement(scores: Scores, others: Scores) -> float:
 def describe(values: Sequence[float | None]) -> dict[str, Any]:
     """Values over seeds with mean, sample standard deviation, IQM and its 95 % interval.
 
-    Values that are None or not finite are left out; where none remains, all of these are None.
+    Values that are None or not finite are left out. One value alone has neither deviation nor interval: they are None
+    then, and all are where no value remains.
     """
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
@@ -81,7 +82,7 @@ def describe(values: Sequence[float | None]) -> dict[str, Any]:
     return {
         "values": list(values),
         "mean": float(np.mean(known)),
-        "std": float(np.std(known, ddof=1)) if len(known) > 1 else 0.0,
+        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
         "iqm": float(iqm(known)),
-        "ci95": list(bootstrap_interval(known)),
+        "ci95": list(bootstrap_interval(known)) if len(known) > 1 else None,
     }

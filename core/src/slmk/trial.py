@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from slmk.errors import CheckpointError, RunError, SpecError
+from slmk.files import write_json
 from slmk.registry import get_registry
 from slmk.spec import Blueprint, load
 
@@ -126,7 +127,7 @@ def _summarise(directory: Path, blueprint: Blueprint, seeds: Sequence[int]) -> d
         json.loads((directory / "manifest.json").read_text())["random_return"],
         blueprint.target.model_dump() if blueprint.target else None,
     )
-    (directory / "summary.json").write_text(json.dumps(summary, indent=2))
+    write_json(directory / "summary.json", summary)
     return summary
 
 
@@ -134,7 +135,7 @@ def _prepare_directory(directory: Path, blueprint: Blueprint) -> None:
     directory.mkdir(parents=True)
     (directory / "spec.toml").write_text(blueprint.text)
     (directory / "resolved.toml").write_text(blueprint.resolved_toml())
-    (directory / "manifest.json").write_text(json.dumps(_manifest(blueprint), indent=2))
+    write_json(directory / "manifest.json", _manifest(blueprint))
 
 
 def _manifest(blueprint: Blueprint) -> dict[str, Any]:

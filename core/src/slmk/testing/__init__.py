@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from slmk.testing.subject import Skip as Skip
     from slmk.testing.subject import Subject as Subject
     from slmk.testing.suite import check as check
+    from slmk.testing.suite import check_subject as check_subject
     from slmk.testing.suite import checks_of as checks_of
     from slmk.testing.timing import throughput as throughput
 
@@ -38,7 +39,7 @@ _HOMES = {
     ),
     "report": ("Outcome", "Report"),
     "subject": ("Skip", "Subject"),
-    "suite": ("check", "checks_of"),
+    "suite": ("check", "check_subject", "checks_of"),
     "timing": ("throughput",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,14 +31,23 @@ DOCUMENTED_MODULES = (
 
 
 def sources_of(module: str) -> list[Path]:
-    """The files of the package that a module belongs to, or the file of a module without a package; without tests."""
-    top = find_spec(module.partition(".")[0])
-    if top is None:
-        return []
-    if top.submodule_search_locations:
-        folders = [Path(folder) for folder in top.submodule_search_locations]
-        return [path for folder in folders for path in sorted(folder.rglob("*.py")) if "tests" not in path.parts]
-    return [Path(top.origin)] if top.origin and top.origin.endswith(".py") else []
+    """The files of the package that a module belongs to, without tests; of a module without a package its own file."""
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        spec = _find(".".join(parts[:depth]))
+        if spec is None or not (spec.origin or "").endswith(".py"):
+            continue  # A namespace: it has no file of its own, and may hold what is not the plugin's.
+        folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+        below = [path for folder in folders for path in sorted(folder.rglob("*.py")) if "tests" not in path.parts]
+        return below or [Path(str(spec.origin))]
+    return []
+
+
+def _find(name: str) -> ModuleSpec | None:
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError):
+        return None
 
 
 def private_imports(path: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from slmk.errors import SpecError
 from slmk.loop import iterate
@@ -21,6 +22,7 @@ __all__ = [
     "check_algo_learns_multi_binary",
     "check_algo_learns_multi_discrete",
     "check_algo_learns_value_beyond_time_limit",
+    "check_algo_learns_value_of_own_episode",
 ]
 
 _NUM_ENVS = 16
@@ -55,18 +57,39 @@ def check_algo_learns_groups(subject: Subject) -> str:
 
 def check_algo_learns_value_beyond_time_limit(subject: Subject) -> str:
     """A time limit is no end: the value of reward 1 for ever at gamma 0.9 is 10, to 5 %, not 4.1."""
+    one, other = _values(subject, "toy-truncating", right=(10.0, 10.0))
+    assert abs(one - 10) <= 0.5 and abs(other - 10) <= 0.5, (  # noqa: PT018
+        f"the values of both states are {one:.2f} and {other:.2f}, expected 10; 4.1 or less means that a cut is taken "
+        "for an end, another value that learning is too slow"
+    )
+    return f"{one:.2f} and {other:.2f}"
+
+
+def check_algo_learns_value_of_own_episode(subject: Subject) -> str:
+    """A cut episode goes on from its own last observation: one that pays 1 for ever has value 10, one that pays 0 has 0."""
+    poor, rich = _values(subject, "toy-luck", right=(0.0, 10.0))
+    assert abs(poor) <= 0.5 and abs(rich - 10) <= 0.5, (  # noqa: PT018
+        f"episodes that pay 0 and 1 have the values {poor:.2f} and {rich:.2f}, expected 0 and 10; values in between mean "
+        "that what comes after a cut is taken from the next episode: use Transition.next_obs"
+    )
+    return f"{poor:.2f} and {rich:.2f}"
+
+
+def _values(subject: Subject, task: str, right: tuple[float, float]) -> list[float]:
+    """What the critic thinks of the two states of a task, at gamma 0.9."""
     learns(subject)
     if "gamma" not in subject.component.config.model_fields:
         raise Skip("it has no option gamma")
-    run = _start(subject, "toy-truncating", gamma=0.9)
+    run = _start(subject, task, gamma=0.9)
     if not hasattr(run.algorithm, "value"):
         raise Skip("it has no critic that can be asked: no method value(obs) -> (N,)")
-    value = _train(run, _value, lambda reached: abs(reached - 10) <= 0.2)
-    assert abs(value - 10) <= 0.5, (
-        f"the value of both states is {value:.2f}, expected 10; 4.1 or less means that a cut is taken for an end, "
-        "another value that rewards of one episode leak into the one before it, or that learning is too slow"
-    )
-    return f"{value:.2f}"
+    target = torch.tensor(right)
+
+    def error(run: Run) -> float:
+        return float((_value(run).cpu() - target).abs().max())
+
+    _train(run, error, lambda reached: reached <= 0.2)
+    return _value(run).tolist()
 
 
 def _check_return(subject: Subject, task: str, *, least: float) -> str:
@@ -99,9 +122,9 @@ def _train(run: Run, measure: Callable[[Run], float], enough: Callable[[float], 
 
 
 @torch.no_grad()
-def _value(run: Run) -> float:
-    """The critic's mean value of both states of the chain."""
-    return float(run.algorithm.value({"obs": torch.eye(2, device=run.env.info.device)}).mean())  # type: ignore[attr-defined]
+def _value(run: Run) -> Tensor:
+    """The critic's values of the two one-hot observations (2,)."""
+    return run.algorithm.value({"obs": torch.eye(2, device=run.env.info.device)})  # type: ignore[attr-defined,no-any-return]
 
 
 def _mean_reward(run: Run, task: str) -> float:
@@ -122,5 +145,6 @@ LEARNING_CHECKS = (
     check_algo_learns_multi_binary,
     check_algo_learns_groups,
     check_algo_learns_value_beyond_time_limit,
+    check_algo_learns_value_of_own_episode,
 )
 """All of these checks."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stdout
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -95,9 +98,17 @@ def check_reporter_resume(subject: Subject) -> None:
 
 @contextmanager
 def _run_directory() -> Iterator[Path]:
-    """The directory of a finished run of one seed."""
+    """The directory of a finished run of one seed, and nothing beside it."""
     with TemporaryDirectory() as folder:
-        yield make_run_directory(Path(folder).resolve())
+        yield Path(shutil.copytree(_finished_run(), Path(folder).resolve() / "run"))
+
+
+@cache
+def _finished_run() -> Path:
+    """One run for all checks; its folder goes with the process."""
+    folder = TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return make_run_directory(Path(folder.name))
 
 
 def _place(subject: Subject, directory: Path) -> Path:

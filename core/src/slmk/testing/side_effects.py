@@ -6,7 +6,6 @@ This module is imported by processes that must not import torch: it looks only a
 from __future__ import annotations
 
 import os
-import random
 import signal
 import sys
 from collections.abc import Mapping
@@ -29,7 +28,6 @@ def snapshot() -> dict[str, object]:
     facts |= {f"file descriptor {number}": _file(number) for number in (0, 1, 2)}
     facts |= {"sys.stdout": id(sys.stdout), "sys.stderr": id(sys.stderr), "the working directory": os.getcwd()}
     facts |= {f"the handler of {each.name}": signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    facts["the global state of the module random"] = random.getstate()
     if "numpy.random" in sys.modules:
         facts |= _of_numpy(sys.modules["numpy"])
     if "torch.random" in sys.modules:

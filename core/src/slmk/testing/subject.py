@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from pydantic import ValidationError
+
 from slmk.component import KINDS, Component
 from slmk.config import Config
 from slmk.discovery import from_module
@@ -64,9 +66,13 @@ class Subject:
         """The component's options, `changes` among them, validated.
 
         Raises:
-            pydantic.ValidationError: an option is wrong, or one that has no default is not given.
+            AssertionError: an option is wrong, or one that has no default is not given.
         """
-        return self.component.config.model_validate(to_tuples({**self.options, **changes}))
+        try:
+            return self.component.config.model_validate(to_tuples({**self.options, **changes}))
+        except ValidationError as error:
+            mistakes = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+            raise AssertionError(f"give the check other options; these are wrong: {'; '.join(mistakes)}") from error
 
     def target(self) -> Any:
         """What makes the component; imports it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from time import perf_counter
@@ -25,7 +25,7 @@ from slmk.testing.report import Outcome, Report
 from slmk.testing.reporter_checks import REPORTER_CHECKS
 from slmk.testing.subject import Skip, Subject
 
-__all__ = ["Check", "check", "checks_of", "run_check"]
+__all__ = ["Check", "check", "check_subject", "checks_of", "run_check"]
 
 Check = Callable[[Subject], str | None]
 """Raises AssertionError where a promise is broken and `Skip` where it does not apply; may return a remark."""
@@ -45,13 +45,24 @@ def check(kind: str, name: str, registry: Registry | None = None, **given: Any) 
         SpecError: no plugin offers the name.
         PluginError: the plugin that does is broken.
     """
-    subject = Subject.find(kind, name, registry, **given)
-    return Report(kind, name, [_outcome(word, each, subject) for word, each in checks_of(kind).items()])
+    return check_subject(Subject.find(kind, name, registry, **given))
 
 
-def checks_of(kind: str) -> dict[str, Check]:
-    """Every check for components of a kind, by the promise's name, such as ``exact_resume``."""
-    checks = (*COMMON_CHECKS, *_CHECKS[kind])
+def check_subject(subject: Subject, promises: Iterable[str] | None = None) -> Report:
+    """Run checks on a component that has been found: all that fit, or those of some promises."""
+    checks = checks_of(subject.kind)
+    wanted = checks if promises is None else promises
+    return Report(subject.kind, subject.component.name, [_outcome(word, checks[word], subject) for word in wanted])
+
+
+def checks_of(kind: str, *, common: bool = True) -> dict[str, Check]:
+    """Every check for components of a kind, by the promise's name, such as ``exact_resume``.
+
+    Args:
+        kind: a key of `slmk.component.KINDS`.
+        common: with those that are the same for every kind.
+    """
+    checks = (*COMMON_CHECKS, *_CHECKS[kind]) if common else _CHECKS[kind]
     return {_promise(each.__name__, kind): each for each in checks}
 
 

@@ -3,6 +3,7 @@
 | name | task | answer |
 |---|---|---|
 | ``toy-truncating`` | two states in turn, reward 1, cut every 5 steps | value 1/(1-gamma): 10 for .9 |
+| ``toy-luck`` | the observation says whether each step of this episode pays 1 or 0; cut every 5 steps | values 10 and 0 for .9 |
 | ``toy-bandit`` | the one-hot observation says which of 4 actions pays 1; one-step episodes | return 1 |
 | ``toy-continuous`` | reward -(action - observation)²; one-step episodes | return 0, action = observation |
 | ``toy-multidiscrete`` | two one-hots say what each of two actions should be | return 1 |
@@ -10,7 +11,8 @@
 | ``toy-groups`` | the action that pays is the exclusive or of two groups, ``left`` and ``right`` | return 1 |
 
 A policy that ignores observations cannot have these returns, and in ``toy-truncating`` an algorithm that takes a time
-limit for a real end finds a value near 4.1, which is 1 + .9 + … + .9⁴, or below.
+limit for a real end finds a value near 4.1, which is 1 + .9 + … + .9⁴, or below. In ``toy-luck`` one that goes on from
+the first observation of the next episode, where it should from the last one of the old, finds values between 10 and 0.
 
 The components are not registered anywhere: give this module to the registry, as a plugin module that implements
 ``slmk_env_backends``. Every toy has exact state, and more than one environment.
@@ -156,6 +158,10 @@ def _one(obs: Obs, action: Tensor) -> Tensor:
     return torch.ones(len(action), device=action.device)
 
 
+def _luck(obs: Obs, action: Tensor) -> Tensor:
+    return obs["obs"][:, 1]
+
+
 def _hits(obs: Obs, action: Tensor) -> Tensor:
     return obs["obs"].argmax(-1) == action
 
@@ -188,6 +194,10 @@ TASKS: dict[str, Task] = {
     "toy-truncating": Task(
         "Two states in turn, reward 1, cut every 5 steps: the value is 1/(1-gamma).",
         {"obs": _unit(2)}, spaces.Discrete(2), _draw_one_hot(2, "obs"), _swap, _one, 5, False,
+    ),
+    "toy-luck": Task(
+        "Every step of an episode pays 1 or none does, as is observed; cut every 5 steps: values 1/(1-gamma) and 0.",
+        {"obs": _unit(2)}, spaces.Discrete(2), _draw_one_hot(2, "obs"), dict, _luck, 5, False,
     ),
     "toy-bandit": Task(
         "The observation says which of four actions pays 1.",

@@ -1,0 +1,91 @@
+"""Records finished runs as results files, and writes the table of results from all of them.
+
+    python docs/benchmarks/record.py RUN...     # after `slmk run specs/<suite>/<spec>.toml --out runs/<suite>`
+    python docs/benchmarks/record.py            # only the table
+
+A results file holds a run's summary and what it takes to repeat it: spec, commit, seeds and versions.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+SPECS = HERE.parent.parent / "specs"
+KEPT = ("created", "commit", "dirty", "python", "platform", "cores", "device", "versions", "seeds", "env_steps", "env")
+
+
+def record(run: Path) -> Path:
+    """Write the results file of one finished run; it replaces that of an earlier run of the same spec."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    summary = json.loads((run / "summary.json").read_text())
+    (spec,) = (path for path in SPECS.rglob(f"{manifest['name']}.toml"))
+    name = spec.relative_to(SPECS)
+    about = {key: manifest[key] for key in KEPT}
+    path = RESULTS / name.with_suffix(".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {"spec": f"specs/{name}", "command": f"slmk run specs/{name}", **about, "summary": summary}
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    return path
+
+
+def results() -> Iterator[dict[str, Any]]:
+    """All results files, by spec."""
+    for path in sorted(RESULTS.rglob("*.json")):
+        yield json.loads(path.read_text())
+
+
+def table() -> str:
+    """The page of results as Markdown."""
+    lines = [
+        "# Results",
+        "",
+        "Written by `python docs/benchmarks/record.py` from the files in [results](results). Each row is what",
+        "`slmk run SPEC` gave: the mean of the last 100 training episodes at the end of the budget, over seeds.",
+        "Ranges are the standard deviation over seeds; the interval is the stratified bootstrap's for the IQM.",
+        "",
+        "| spec | environment | env steps | seeds | final return | IQM [95 %] | target | reached | commit |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *map(_row, results()),
+        "",
+        *_missing(),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(result: dict[str, Any]) -> str:
+    summary = result["summary"]
+    score, target = summary["scores"]["final_return_ma"], summary["target"]
+    interval = "" if score["ci95"] is None else f" [{score['ci95'][0]:.1f}, {score['ci95'][1]:.1f}]"
+    spread = "" if score["std"] is None else f" ± {score['std']:.1f}"
+    cells = (
+        f"[{result['spec']}](../../{result['spec']})",
+        result["env"]["id"],
+        f"{result['env_steps']:,}",
+        str(len(result["seeds"])),
+        f"{score['mean']:.1f}{spread}",
+        f"{score['iqm']:.1f}{interval}",
+        f"{target['score']:g} ({target['source']})",
+        "yes" if target["reached"] else "no",
+        (result["commit"] or "")[:9],
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _missing() -> Iterator[str]:
+    done = {result["spec"] for result in results()}
+    files = (path for path in sorted(SPECS.rglob("*.toml")) if path.name[0] != "_" and path.name != "baselines.toml")
+    missing = [f"specs/{path.relative_to(SPECS)}" for path in files if f"specs/{path.relative_to(SPECS)}" not in done]
+    if missing:
+        yield "Not yet run: " + ", ".join(f"`{name}`" for name in missing) + "."
+
+
+if __name__ == "__main__":
+    for word in sys.argv[1:]:
+        print(record(Path(word)))
+    (HERE / "README.md").write_text(table())
