@@ -8,11 +8,13 @@ import random
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
+
+import torch
 
 import slmk.loop
 import slmk.run  # noqa: F401 - what children need is imported before they are forked
-import torch
 from slmk import trial
 
 
@@ -33,9 +35,7 @@ def main(spec: str, out: str, kills: int, *overrides: str) -> None:
     chance = random.Random(0)
     directory = None
     for killed in range(kills + 1):
-        pid = child(
-            (lambda: trial.run(spec, overrides, out=out)) if directory is None else (lambda: trial.resume(directory))
-        )
+        pid = child(partial(trial.resume, directory) if directory else partial(trial.run, spec, overrides, out=out))
         if killed < kills:
             time.sleep(chance.uniform(0.1, 1.2))
             os.kill(pid, signal.SIGKILL)

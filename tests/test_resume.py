@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from slmk import CheckpointError, Policy, RunError, trial
 
 HERE = Path(__file__).parent
@@ -93,7 +94,7 @@ def test_an_interrupted_run_resumes_exactly(kind, straight, tmp_path, monkeypatc
     assert_equal_runs(trial.resume(directory).directory, straight(kind))
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["discrete", "continuous"])
 def test_twenty_kills_lose_nothing(kind, straight, tmp_path):
     """Killed with SIGKILL twenty times at random moments, the run ends with the bits of the straight one."""
@@ -106,12 +107,12 @@ def test_twenty_kills_lose_nothing(kind, straight, tmp_path):
     assert not list(directory.rglob("*.tmp/.."))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_save_and_exit_with_their_code(number, code, straight, tmp_path):
+@pytest.mark.parametrize(("number", "code", "seeds"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 1)])
+def test_signals_save_and_exit_with_their_code(number, code, seeds, straight, tmp_path):
     """Ctrl-C exits 130 and SIGTERM 143, each after a checkpoint; `slmk resume` ends with the straight run's bits."""
     slmk = [sys.executable, "-m", "slmk.cli"]
     sets = [word for change in SMALL for word in ("-s", change)]
-    command = [*slmk, "run", SPECS / KINDS["discrete"][0], *sets, "--out", tmp_path]
+    command = [*slmk, "run", SPECS / KINDS["discrete"][0], *sets, "--seeds", str(seeds), "--out", tmp_path]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*/*/seed-0/checkpoints/[0-9]*/state.json")):
@@ -163,6 +164,25 @@ def test_an_unwritable_place_is_a_clear_error():
     """Where no directory can be made, the run ends with one sentence."""
     with pytest.raises(RunError, match="cannot write to the run directory"):
         trained("discrete", Path("/proc/slmk"))
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of 400 kB."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_full_disk_is_a_clear_error(tiny_disk):
+    """When a checkpoint no longer fits, the run ends with one sentence, and an earlier checkpoint is still whole."""
+    with pytest.raises(RunError, match="cannot write"):
+        trained("discrete", tiny_disk, "network.critic.hidden=[128, 128]")
+    (checkpoints,) = tiny_disk.glob("*/*/seed-0/checkpoints")
+    for path in checkpoints.glob("[0-9]*"):
+        assert load_file(path / "state.safetensors")
+    assert not list(checkpoints.glob("*.tmp"))
 
 
 def test_a_resumed_run_that_is_done_changes_nothing(straight):

@@ -4,8 +4,9 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-import slmk
 import torch
+
+import slmk
 from slmk.loop import iterate
 from slmk.metrics import random_return
 from slmk.run import Run

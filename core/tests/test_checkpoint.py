@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from slmk import CheckpointError
 from slmk.checkpoint import TENSORS, TREE, read_checkpoint, write_checkpoint
 

@@ -2,10 +2,10 @@
 
 import pickle
 import textwrap
-import tomli
 from pathlib import Path
 
 import pytest
+import tomli
 
 from slmk import PluginError, SpecError, hookimpl
 from slmk.discovery import from_file

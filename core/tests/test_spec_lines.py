@@ -1,7 +1,6 @@
 """Lines of keys, against a text whose lines were counted by hand."""
 
 import tomli
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

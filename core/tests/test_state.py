@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+
 from slmk import CheckpointError, Config
 from slmk.state import get_state, set_state
 

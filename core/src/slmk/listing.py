@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["find_runs", "print_runs"]
+__all__ = ["HEADER", "find_runs", "rows"]
+
+HEADER = ("created", "env", "algorithm", "seeds", "state", "final return", "run")
 
 
 def find_runs(out: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any] | None]]:
@@ -23,28 +25,20 @@ def find_runs(out: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any] 
     return iter(sorted(found, key=lambda run: str(run[1].get("created"))))
 
 
-def print_runs(out: Path) -> None:
-    """Print the runs under `out`: when, where, seeds, state and final return."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("created", "run", "env", "algorithm", "seeds", "state", "final return")
-    for directory, manifest, summary in find_runs(out):
-        env = manifest.get("env", {})
-        table.add_row(
+def rows(out: Path) -> list[tuple[str, ...]]:
+    """A row of words for each run: created, env, algorithm, seeds, state, final return, directory."""
+    return [
+        (
             str(manifest.get("created", ""))[:16].replace("T", " "),
-            str(directory),
-            str(env.get("id", env.get("name", ""))),
+            str(manifest.get("env", {}).get("id", manifest.get("env", {}).get("name", ""))),
             str(manifest.get("algorithm", "")),
             str(len(manifest.get("seeds", []))),
             _state(manifest, summary),
             _score(summary),
+            str(directory),
         )
-    console = Console()
-    if table.row_count:
-        console.print(table)
-    else:
-        console.print(f"no runs under {out}")
+        for directory, manifest, summary in find_runs(out)
+    ]
 
 
 def _state(manifest: dict[str, Any], summary: dict[str, Any] | None) -> str:
@@ -59,4 +53,5 @@ def _score(summary: dict[str, Any] | None) -> str:
     score = (summary or {}).get("scores", {}).get("final_return_ma") or {}
     if score.get("mean") is None:
         return ""
-    return f"{score['mean']:.1f} ± {score.get('std') or 0.0:.1f}"
+    spread = "" if score.get("std") is None else f" ± {score['std']:.1f}"
+    return f"{score['mean']:.1f}{spread}"

@@ -38,11 +38,11 @@ def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
     blueprint = load(Path(job["directory"]) / "resolved.toml")
     # Before anything heavy is imported: import order matters to some simulators.
     blueprint.env.config.prepare()  # type: ignore[attr-defined]
-    with _profile(Path(job["directory"]) / f"seed-{job['seed']}", job.get("profile", False)):
-        return _run(blueprint, job, on_row)
+    with _profile(Path(job["directory"]) / f"seed-{job['seed']}", job.get("profile", False)), _signals() as caught:
+        return _run(blueprint, job, on_row, caught)
 
 
-def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
+def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: list[int]) -> dict[str, Any]:
     import torch
 
     from slmk.checkpoint import Checkpoints, read_checkpoint
@@ -69,12 +69,12 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow) -> dict[st
         on_row(row)
 
     try:
-        with _signals() as caught:
-            finished = train(run, checkpoints, emit, lambda: bool(caught))
-            summary = _summarise(run, directory, manifest)
-            reporters.finish(summary)
+        finished = not caught and train(run, checkpoints, emit, lambda: bool(caught))
+        summary = _summarise(run, directory, manifest)
+        reporters.finish(summary)
         return summary if finished else {**summary, "interrupted": caught[0]}
     finally:
+        reporters.close()
         run.close()
 
 
@@ -132,6 +132,7 @@ def _profile(directory: Path, wanted: bool) -> Iterator[None]:
         yield
     finally:
         profile.disable()
+        directory.mkdir(parents=True, exist_ok=True)
         profile.dump_stats(directory / "profile.pstats")
         with (directory / "profile.txt").open("w") as file:
             pstats.Stats(profile, stream=file).sort_stats("tottime").print_stats(50)

@@ -133,6 +133,8 @@ def scores(summary: Mapping[str, Any], width: int) -> Table:
 
 def _statistics(score: Mapping[str, Any]) -> list[str]:
     like = score["mean"]
+    if score["ci95"] is None:  # Only one of the seeds has this score.
+        return [number(like), "", ""]
     low, high = (number(end, like) for end in score["ci95"])
     return [f"{number(like)} ± {number(score['std'], like)}", number(score["iqm"], like), f"{low} … {high}"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -57,18 +57,25 @@ class _Pool:
 
     def run(self) -> list[Mapping[str, Any]]:
         """Until every session has ended."""
-        before = signal.getsignal(signal.SIGTERM)
-        with suppress(ValueError):  # Not the main thread.
-            signal.signal(signal.SIGTERM, lambda *_: self.stop(signal.SIGTERM))
-        try:
+        with self._signals():
             while self.waiting or self.running:
                 self._turn()
-        finally:
-            with suppress(ValueError):
-                signal.signal(signal.SIGTERM, before)
         if self.error is not None:
             raise self.error
         return [self.summaries[index] for index in sorted(self.summaries)]
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Pass SIGINT and SIGTERM on to the sessions, which are in groups of their own, and go on until they end."""
+        before: dict[int, Any] = {}
+        with suppress(ValueError):  # Not the main thread: signals are the caller's affair.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.signal(number, lambda number, frame: self.stop(number))
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def stop(self, number: int) -> None:
         """Start no more sessions, and signal those that run."""
@@ -80,11 +87,8 @@ class _Pool:
     def _turn(self) -> None:
         while self.waiting and len(self.running) < self.size:
             self._start(*self.waiting.pop(0))
-        try:
-            for connection in wait(list(self.running), timeout=1.0):
-                self._receive(connection)  # type: ignore[arg-type]
-        except KeyboardInterrupt:  # The terminal has signalled the sessions too, as they are of the same group.
-            self.waiting.clear()
+        for connection in wait(list(self.running), timeout=1.0):
+            self._receive(connection)  # type: ignore[arg-type]
 
     def _start(self, index: int, job: Mapping[str, Any]) -> None:
         ours, theirs = self.context.Pipe(duplex=False)
@@ -120,6 +124,9 @@ class _Pool:
 
 def _work(job: Mapping[str, Any], connection: Connection) -> None:
     """The body of a session's process."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # Ctrl-C reaches the parent alone, which passes it on once.
+
     from slmk.session import run_session
 
     def send(row: Mapping[str, Any]) -> None:
@@ -134,4 +141,4 @@ def _work(job: Mapping[str, Any], connection: Connection) -> None:
     except SlmkError as error:
         connection.send(("error", error))
     except KeyboardInterrupt:
-        connection.send(("error", RunError("interrupted before the first checkpoint")))
+        connection.send(("error", RunError("interrupted while it started")))

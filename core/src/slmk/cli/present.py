@@ -35,11 +35,11 @@ def _coloured(problem: Problem) -> str:
     return text
 
 
-def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns, as wide as their longest cell; on a terminal the last one is cut to fit."""
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, cut: bool = True) -> None:
+    """Print columns, as wide as their longest cell; on a terminal the last one is cut to fit, unless told not to."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     room = _terminal_width() - sum(widths[:-1]) - 2 * (len(widths) - 1)
-    limit = max(room, 20) if sys.stdout.isatty() else None
+    limit = max(room, 20) if cut and sys.stdout.isatty() else None
     click.secho(_line(header, widths, limit), bold=True)
     for row in rows:
         click.echo(_line(row, widths, limit))

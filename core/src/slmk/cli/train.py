@@ -97,9 +97,14 @@ def eval_(directory: Path, episodes: int, render: bool, video: Path | None, over
 )
 def list_(out: Path) -> None:
     """List the runs under a directory, newest last."""
-    from slmk.listing import print_runs
+    from slmk.cli.present import show_table
+    from slmk.listing import HEADER, rows
 
-    print_runs(out)
+    found = rows(out)
+    if found:
+        show_table(HEADER, found, cut=False)  # The directory is what other commands are given.
+    else:
+        click.echo(f"no runs under {out}")
 
 
 @click.command()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomli
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+
+import tomli
 
 from slmk.errors import Problem
 from slmk.spec.lines import KeyPath, key_lines

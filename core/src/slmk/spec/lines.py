@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomli
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
+
+import tomli
 
 __all__ = ["KeyPath", "key_lines"]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomli
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
+
+import tomli
 
 from slmk.errors import Problem
 from slmk.spec.document import COMMAND_LINE, Document, is_component

@@ -68,7 +68,10 @@ def check_config_round_trip(subject: Subject) -> None:
     """The options survive TOML: what a run writes down is what it reads back."""
     config = subject.config()
     table = {key: value for key, value in config.model_dump(mode="json").items() if value is not None}
-    read = type(config).model_validate(to_tuples(tomllib.loads(tomli_w.dumps(table))))
+    try:
+        read = type(config).model_validate(to_tuples(tomllib.loads(tomli_w.dumps(table))))
+    except (ValidationError, TypeError) as error:
+        raise AssertionError(f"what {config!r} becomes in TOML is not accepted: {error}") from error
     assert read == config, f"{config!r} becomes {read!r} on its way through TOML"
 
 

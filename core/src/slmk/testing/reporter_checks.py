@@ -87,7 +87,7 @@ def check_reporter_resume(subject: Subject) -> None:
     """A reporter that starts again where a run is resumed goes on, and none of its files shrinks."""
     with _run_directory() as directory:
         rows = _rows(directory)
-        _report(subject, directory, rows)
+        _report(subject, directory, _rows(directory))
         before = _sizes(directory)
         last = max(row["env_steps"] for row in rows)
         _report(subject, directory, [{**row, "env_steps": row["env_steps"] + last} for row in rows], resume_from=last)

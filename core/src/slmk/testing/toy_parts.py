@@ -57,7 +57,7 @@ class TwoLayers(nn.Module):
 
     def forward(self, obs: Obs) -> Tensor:
         """Groups, each (*batch, *shape), to (*batch, outputs)."""
-        flat = [_flat(obs[name].float(), dims) for name, dims in self._dims.items()]
+        flat = [_flat(obs[name], dims) for name, dims in self._dims.items()]
         hidden = torch.tanh(nn.functional.linear(torch.cat(flat, -1), self.weight, self.bias))
         return nn.functional.linear(hidden, self.weight_out, self.bias_out)
 
@@ -69,6 +69,8 @@ def _shape(name: str, space: spaces.Space[Any]) -> tuple[int, ...]:
 
 
 def _flat(x: Tensor, dims: int) -> Tensor:
+    """(*batch, width) floats; bytes become numbers up to 1, which do not saturate the units."""
+    x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
     return x.flatten(-dims) if dims else x.unsqueeze(-1)
 
 

@@ -25,7 +25,7 @@ def forest(title: str, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> Markup:
         rows: the colour and the described score (`slmk.statistics.describe`) of each run, from the top.
     """
     known = [score for _, score in rows if score["iqm"] is not None]
-    values = [np.array([*(v for v in score["values"] if v is not None), *score["ci95"]]) for score in known]
+    values = [np.array([*(v for v in score["values"] if v is not None), *_ends(score)]) for score in known]
     x = fit(values, LEFT, WIDTH - RIGHT)
     height = ROW * len(rows) + BOTTOM
     body = Markup("").join(
@@ -34,6 +34,11 @@ def forest(title: str, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> Markup:
     return Markup('<svg class="forest" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, height, title, body
     )
+
+
+def _ends(score: Mapping[str, Any]) -> Sequence[float]:
+    """The ends of the interval; of one seed, which has none, its score."""
+    return score["ci95"] or (score["iqm"], score["iqm"])
 
 
 def _axis(x: Scale, height: int) -> list[Markup]:
@@ -51,7 +56,7 @@ def _row(colour: int, score: Mapping[str, Any], y: float, x: Scale) -> Markup:
     if score["iqm"] is None:
         return Markup('<text class="value" x="{}" y="{:g}">–</text>').format(end, y + 4)
     seeds = x([value for value in score["values"] if value is not None]).tolist()
-    low, high = x(score["ci95"]).tolist()
+    low, high = x(_ends(score)).tolist()
     return Markup('<g class="c{}">{}{}</g><text class="value" x="{}" y="{:g}">{}</text>').format(
         colour % COLOURS,
         Markup("").join(Markup('<path class="tick" d="M{:.1f} {:g}v12"/>').format(seed, y - 6) for seed in seeds),
