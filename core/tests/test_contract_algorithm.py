@@ -216,6 +216,8 @@ BROKEN = {
     CountsFromZero: {"action_spaces", "mask"},
     CrashesOnBits: {"action_spaces", "mask", "every_parameter_learns"},
 }
+
+
 class QConfig(AlgorithmConfig):
     """Options."""
 
@@ -279,7 +281,9 @@ class Plugin:
     def slmk_algorithms(self):
         right = [ActorCritic, *BROKEN]
         offered = [Component(cls.__name__, ActorCriticConfig, f"{__name__}:{cls.__name__}", "s") for cls in right]
-        return offered + [Component(cls.__name__, QConfig, f"{__name__}:{cls.__name__}", "s") for cls in (Q, CountsVectorSteps)]
+        return offered + [
+            Component(cls.__name__, QConfig, f"{__name__}:{cls.__name__}", "s") for cls in (Q, CountsVectorSteps)
+        ]
 
 
 REGISTRY = Registry.from_modules([Plugin()])

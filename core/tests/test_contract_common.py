@@ -75,7 +75,9 @@ def make(tmp_path, monkeypatch):
         package = f"contract_common_{case}"
         words = {**RIGHT, **changes, "package": package}
         (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text(textwrap.dedent(PLUGIN).format(**words).replace("        ", "    "))
+        (tmp_path / package / "__init__.py").write_text(
+            textwrap.dedent(PLUGIN).format(**words).replace("        ", "    ")
+        )
         (tmp_path / package / "work.py").write_text(textwrap.dedent(WORK).format(**words))
         invalidate_caches()
         registry = Registry.from_modules([__import__(package)])

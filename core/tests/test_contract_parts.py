@@ -89,7 +89,9 @@ class KeepsTooMuch(Recent):
     """Takes the capacity for one of vector steps."""
 
     def __init__(self, config, env, horizon, generator):
-        super().__init__(config.model_copy(update={"capacity": config.capacity * env.num_envs}), env, horizon, generator)
+        super().__init__(
+            config.model_copy(update={"capacity": config.capacity * env.num_envs}), env, horizon, generator
+        )
 
 
 class DrawsGlobally(Recent):
@@ -375,7 +377,13 @@ BROKEN = {
     "launcher": {TellsNothing: {"runs_every_job"}, HushesErrors: {"passes_errors_on"}},
     "env": {overwrites: {"keeps_tensors", "state_round_trip"}, forgets_its_steps: {"state_round_trip"}},
 }
-RIGHT = {"memory": (Rollout, Recent), "net": (TwoLayers,), "normalizer": (Running,), "reporter": (Writer,), "launcher": (InTurn,)}
+RIGHT = {
+    "memory": (Rollout, Recent),
+    "net": (TwoLayers,),
+    "normalizer": (Running,),
+    "reporter": (Writer,),
+    "launcher": (InTurn,),
+}
 
 
 class OneConfig(ReporterConfig):

@@ -13,7 +13,7 @@ from slmk.testing.env_checks import ENV_CHECKS
 
 pytest_plugins = ("pytester",)
 
-CONTRACTS = '''
+CONTRACTS = """
 from slmk.registry import Registry
 from slmk.testing import {base}
 from slmk.testing import toy_envs
@@ -23,7 +23,7 @@ class TestIt({base}):
     options = {options!r}
     skip = {skip!r}
     registry = Registry.from_modules([toy_envs])
-'''
+"""
 
 
 def test_check_reports_on_every_promise():
@@ -36,7 +36,11 @@ def test_check_reports_on_every_promise():
 
 def test_a_report_is_a_table_with_reasons():
     """Printing gives a headline with counts and a line for each check, reasons aligned."""
-    outcomes = [Outcome("shapes", "ok"), Outcome("exact_resume", "failed", "one\ntwo"), Outcome("mask", "skipped", "none")]
+    outcomes = [
+        Outcome("shapes", "ok"),
+        Outcome("exact_resume", "failed", "one\ntwo"),
+        Outcome("mask", "skipped", "none"),
+    ]
     report = Report("algo", "mine", outcomes)
     assert not report.ok
     assert str(report) == (

@@ -23,7 +23,7 @@ class Step:
     obs: Obs
     """What to act on next: where an episode ended, the first observation of the new one."""
     final_obs: Obs
-    """The last observation of an episode, valid in the rows that are done. The very dict `obs` when none is."""
+    """The last observation of an episode, valid in the rows that are done. May be the very dict `obs` when none is."""
     reward: Tensor
     """(N,) float32."""
     terminated: Tensor

@@ -74,8 +74,8 @@ class _Pool:
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
     def stop(self, number: int) -> None:
         """Start no more sessions, and signal those that run."""

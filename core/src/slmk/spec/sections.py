@@ -27,6 +27,11 @@ _DEFAULT_REPORTERS: Final = ("console", "jsonl")
 _DEFAULT_LAUNCHER: Final = {"name": "local"}
 
 
+def _launcher(table: Any) -> Any:
+    """The section ``[launcher]``, in which the name may be left out."""
+    return {**_DEFAULT_LAUNCHER, **table} if isinstance(table, Mapping) else table
+
+
 @dataclass(slots=True)
 class Sections:
     """What could be read. A section that is absent or has mistakes is None, or is not in its mapping."""
@@ -75,7 +80,7 @@ class SectionReader:
             env=self._required_part("env", "env"),
             algorithm=self._required_part("algo", "algorithm"),
             memory=self._part("memory", ("memory",), self._data.get("memory")),
-            launcher=self._part("launcher", ("launcher",), self._data.get("launcher", _DEFAULT_LAUNCHER)),
+            launcher=self._part("launcher", ("launcher",), _launcher(self._data.get("launcher", {}))),
             networks=self._parts_by_role("net", "network"),
             normalizers=self._parts_by_role("normalizer", "normalizer"),
             reporters=self._reporters(),

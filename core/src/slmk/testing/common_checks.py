@@ -6,7 +6,6 @@ import math
 import re
 import tomllib
 from functools import cache
-from typing import Any
 
 import tomli_w
 from pydantic import ValidationError
@@ -61,7 +60,9 @@ def check_config_documented(subject: Subject) -> None:
     assert config.__dict__.get("__doc__"), f"{config.__name__} has no docstring"
     docs = field_docs(config)
     undocumented = [name for name in config.model_fields if not docs.get(name, "").strip()]
-    assert not undocumented, f"{config.__name__} does not document {', '.join(undocumented)}: put a string literal below"
+    assert not undocumented, (
+        f"{config.__name__} does not document {', '.join(undocumented)}: put a string literal below it"
+    )
 
 
 def check_config_round_trip(subject: Subject) -> None:

@@ -66,11 +66,11 @@ def check_algo_learns_value_beyond_time_limit(subject: Subject) -> str:
 
 
 def check_algo_learns_value_of_own_episode(subject: Subject) -> str:
-    """A cut episode goes on from its own last observation: one that pays 1 for ever has value 10, one that pays 0 has 0."""
+    """A cut episode goes on from its own last observation: one that pays 1 for ever is worth 10, one that pays 0 is 0."""
     poor, rich = _values(subject, "toy-luck", right=(0.0, 10.0))
     assert abs(poor) <= 0.5 and abs(rich - 10) <= 0.5, (  # noqa: PT018
-        f"episodes that pay 0 and 1 have the values {poor:.2f} and {rich:.2f}, expected 0 and 10; values in between mean "
-        "that what comes after a cut is taken from the next episode: use Transition.next_obs"
+        f"episodes that pay 0 and 1 have the values {poor:.2f} and {rich:.2f}, expected 0 and 10; values in between "
+        "mean that what comes after a cut is taken from the next episode: use Transition.next_obs"
     )
     return f"{poor:.2f} and {rich:.2f}"
 

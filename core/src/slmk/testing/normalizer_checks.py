@@ -34,7 +34,11 @@ def check_normalizer_shapes(subject: Subject) -> None:
         normalizer = _with_data(subject, shape)
         for batch in ((), (6,), (2, 6)):
             x = _data(batch, shape)
-            for name, function in (("forward", normalizer), ("inverse", normalizer.inverse), ("scale", normalizer.scale)):
+            for name, function in (
+                ("forward", normalizer),
+                ("inverse", normalizer.inverse),
+                ("scale", normalizer.scale),
+            ):
                 y = function(x)
                 assert y.shape == x.shape, f"{name} of {tuple(x.shape)} has shape {tuple(y.shape)}"
                 assert y.dtype == torch.float32, f"{name} of float32 is {y.dtype}"

@@ -20,7 +20,7 @@ __all__ = ["Skip", "Subject", "with_toys"]
 _TOYS = ("slmk.builtin", "slmk.testing.toy_envs", "slmk.testing.toy_parts", "slmk.testing.probe")
 
 
-class Skip(Exception):  # noqa: N818 - an outcome, not an error
+class Skip(Exception):
     """Raised by a check that does not apply; the message says why."""
 
 
