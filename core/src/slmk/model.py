@@ -33,15 +33,17 @@ class Model(nn.Module):
         super().__init__()
         self.networks = nn.ModuleDict(networks)
         self.normalizers = nn.ModuleDict(normalizers)
-        self._groups = dict(groups)
+        # What `forward` needs of each role, found once: walking through sub-modules costs as much as a small network.
+        self._roles = {
+            role: (networks[role], tuple((name, normalizers.get(name)) for name in names))
+            for role, names in groups.items()
+        }
 
     def forward(self, role: str, obs: Obs) -> Tensor:
         """Features (*batch, outputs) of the role's network for groups of shape (*batch, *shape)."""
-        inputs = {name: obs[name] for name in self._groups[role]}
-        for name, normalizer in self.normalizers._modules.items():
-            if name in inputs:
-                inputs[name] = normalizer(inputs[name])
-        return self.networks[role](inputs)  # type: ignore[no-any-return]
+        network, groups = self._roles[role]
+        inputs = {name: obs[name] if normalizer is None else normalizer(obs[name]) for name, normalizer in groups}
+        return network(inputs)  # type: ignore[no-any-return]
 
     def observe(self, obs: Obs) -> None:
         """Move the observation statistics by a batch of raw observations. Call it between iterations only."""

@@ -80,7 +80,10 @@ class Parts:
 
 
 class Algorithm(Protocol):
-    """Acts and learns. It never sees the environment, only `EnvInfo` and tensors."""
+    """Acts and learns. It never sees the environment, only `EnvInfo` and tensors.
+
+    One with a critic may offer ``value(obs)``, the discounted return it expects (N,), for the contract suite to ask.
+    """
 
     horizon: int
     """Vector steps (T) between two calls of `learn`."""

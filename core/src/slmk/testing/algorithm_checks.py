@@ -142,7 +142,8 @@ def check_algo_policy(subject: Subject) -> str | None:
     deterministic = _config(subject).deterministic_policy
     if deterministic:
         assert equal(action, algorithm.policy(obs)), (
-            "the policy gives two actions for one observation; if so meant, set deterministic_policy = False in the config"
+            "the policy gives two actions for one observation; "
+            "if so meant, set deterministic_policy = False in the config"
         )
         changed = first_difference(before, get_state(algorithm))
         assert changed is None, f"calling the policy changes the algorithm's {changed}"

@@ -66,7 +66,7 @@ def check_algo_learns_value_beyond_time_limit(subject: Subject) -> str:
 
 
 def check_algo_learns_value_of_own_episode(subject: Subject) -> str:
-    """A cut episode goes on from its own last observation: one that pays 1 for ever is worth 10, one that pays 0 is 0."""
+    """A cut episode goes on from its own last observation: the value is 10 where all pays 1, 0 where nothing does."""
     poor, rich = _values(subject, "toy-luck", right=(0.0, 10.0))
     assert abs(poor) <= 0.5 and abs(rich - 10) <= 0.5, (  # noqa: PT018
         f"episodes that pay 0 and 1 have the values {poor:.2f} and {rich:.2f}, expected 0 and 10; values in between "

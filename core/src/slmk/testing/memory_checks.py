@@ -129,8 +129,8 @@ def check_memory_state_round_trip(subject: Subject) -> None:
         straight.sample(_BATCH)
     restored = build_memory(subject, 2, seed=1)
     set_state(restored, through_a_file(get_state(straight)))
-    pair = [_get(subject, fill(memory, 2, steps=2, start=3)) for memory in (straight, restored)]
-    difference = first_difference(*map(_tree, pair))
+    expected, found = (_tree(_get(subject, fill(memory, 2, steps=2, start=3))) for memory in (straight, restored))
+    difference = first_difference(expected, found)
     assert difference is None, f"{difference} differs after restoring the state in the middle of a rollout"
 
 

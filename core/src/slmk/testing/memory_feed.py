@@ -18,7 +18,7 @@ __all__ = ["CAPACITY", "HORIZON", "assert_true", "build_memory", "fill", "number
 HORIZON = 5
 CAPACITY = 24
 """Transitions that a memory with an option ``capacity`` is made for."""
-INFO = {
+GROUPS: dict[str, spaces.Space[Any]] = {
     "number": spaces.Box(-np.inf, np.inf, (1,), np.float32),
     "picture": spaces.Box(0, 255, (2, 3), np.uint8),
     "mask": spaces.MultiBinary(2),
@@ -29,7 +29,7 @@ def build_memory(subject: Subject, num_envs: int, seed: int = 0) -> Any:
     """The memory under test; small, where it has an option ``capacity``."""
     options = {"capacity": CAPACITY} if "capacity" in subject.component.config.model_fields else {}
     options = {name: value for name, value in options.items() if name not in subject.options}
-    info = EnvInfo(num_envs, INFO, spaces.Discrete(100_000), torch.device("cpu"))
+    info = EnvInfo(num_envs, GROUPS, spaces.Discrete(100_000), torch.device("cpu"))
     return subject.target()(subject.config(**options), info, HORIZON, torch.Generator().manual_seed(seed))
 
 

@@ -29,17 +29,13 @@ SHAPES: tuple[tuple[int, ...], ...] = ((), (3,), (2, 2))
 
 
 def check_normalizer_shapes(subject: Subject) -> None:
-    """`forward`, `inverse` and `scale` keep shape and dtype, for samples of any shape in batches (), (B,) and (T, N)."""
+    """`forward`, `inverse` and `scale` keep shape and dtype, for samples of any shape, alone and in batches."""
     for shape in SHAPES:
         normalizer = _with_data(subject, shape)
         for batch in ((), (6,), (2, 6)):
             x = _data(batch, shape)
-            for name, function in (
-                ("forward", normalizer),
-                ("inverse", normalizer.inverse),
-                ("scale", normalizer.scale),
-            ):
-                y = function(x)
+            for name in ("forward", "inverse", "scale"):
+                y = getattr(normalizer, name)(x)
                 assert y.shape == x.shape, f"{name} of {tuple(x.shape)} has shape {tuple(y.shape)}"
                 assert y.dtype == torch.float32, f"{name} of float32 is {y.dtype}"
             normalizer.update(x)
@@ -48,7 +44,8 @@ def check_normalizer_shapes(subject: Subject) -> None:
 def check_normalizer_statistics_are_buffers(subject: Subject) -> None:
     """It is a module without trainable parameters, and `update` leaves no gradient behind."""
     normalizer = _build(subject, (3,))
-    assert isinstance(normalizer, nn.Module), f"it is a {type(normalizer).__name__}, not a torch.nn.Module"
+    is_module = isinstance(normalizer, nn.Module)
+    assert is_module, f"it is a {type(normalizer).__name__}, not a torch.nn.Module"
     trained = [name for name, p in normalizer.named_parameters() if p.requires_grad]
     assert not trained, f"{', '.join(trained)} would be trained; statistics are buffers (register_buffer)"
     before = copy_of(normalizer.state_dict())
@@ -108,7 +105,7 @@ def check_normalizer_splitting(subject: Subject) -> None:
     outcomes = []
     for sizes in ([60], [10] * 6, [1] * 60, [7, 23, 30]):
         normalizer = _build(subject, (3,))
-        for part in x.split(sizes):
+        for part in torch.split(x, sizes):
             normalizer.update(part)
         outcomes.append(normalizer(x))
     worst = max((y - outcomes[0]).abs().max().item() for y in outcomes)
@@ -135,7 +132,7 @@ def check_normalizer_state_round_trip(subject: Subject) -> None:
         before = normalizer(x)
         normalizer.update(x)
         outcomes.append([before, normalizer(x), normalizer.inverse(x), normalizer.scale(x)])
-    assert first_difference(*outcomes) is None, "one with the restored state normalises differently"
+    assert first_difference(outcomes[0], outcomes[1]) is None, "one with the restored state normalises differently"
 
 
 def _build(subject: Subject, shape: tuple[int, ...]) -> Any:

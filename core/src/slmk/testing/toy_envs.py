@@ -3,7 +3,7 @@
 | name | task | answer |
 |---|---|---|
 | ``toy-truncating`` | two states in turn, reward 1, cut every 5 steps | value 1/(1-gamma): 10 for .9 |
-| ``toy-luck`` | the observation says whether each step of this episode pays 1 or 0; cut every 5 steps | values 10 and 0 for .9 |
+| ``toy-luck`` | the observation says if the steps of an episode pay 1 or 0; cut every 5 | values 10 and 0 for .9 |
 | ``toy-bandit`` | the one-hot observation says which of 4 actions pays 1; one-step episodes | return 1 |
 | ``toy-continuous`` | reward -(action - observation)²; one-step episodes | return 0, action = observation |
 | ``toy-multidiscrete`` | two one-hots say what each of two actions should be | return 1 |

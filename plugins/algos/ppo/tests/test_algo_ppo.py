@@ -50,7 +50,7 @@ def rollout(algorithm: PPO, seed: int = 1) -> Transition:
 
 def mlp64(state: dict[str, torch.Tensor], prefix: str, x: torch.Tensor) -> torch.Tensor:
     w0, b0, w1, b1 = (state[f"{prefix}.{n}"] for n in ("weight_0", "bias_0", "weight_out", "bias_out"))
-    return torch.tanh(x @ w0.T + b0) @ w1.T + b1
+    return torch.tanh(x @ w0 + b0) @ w1 + b1
 
 
 def reference(algorithm: PPO, data, index, clip, entropy, value_clip):

@@ -29,9 +29,9 @@ def test_forward_is_the_formula() -> None:
     net = build(MLPConfig(hidden=(8, 6)))
     x = torch.randn(5, 4)
     w = dict(net.named_parameters())
-    hidden = torch.tanh(x @ w["weight_0"].T + w["bias_0"])
-    hidden = torch.tanh(hidden @ w["weight_1"].T + w["bias_1"])
-    torch.testing.assert_close(net({"obs": x}), hidden @ w["weight_out"].T + w["bias_out"])
+    hidden = torch.tanh(x @ w["weight_0"] + w["bias_0"])
+    hidden = torch.tanh(hidden @ w["weight_1"] + w["bias_1"])
+    torch.testing.assert_close(net({"obs": x}), hidden @ w["weight_out"] + w["bias_out"])
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_activations(name: str, function: object) -> None:
     net = build(MLPConfig(hidden=(8,), activation=name))
     x = torch.randn(5, 4)
     w = dict(net.named_parameters())
-    expected = function(x @ w["weight_0"].T + w["bias_0"]) @ w["weight_out"].T + w["bias_out"]
+    expected = function(x @ w["weight_0"] + w["bias_0"]) @ w["weight_out"] + w["bias_out"]
     torch.testing.assert_close(net({"obs": x}), expected)
 
 
@@ -116,7 +116,7 @@ def test_uniform_initialisation(scheme: str, k: int) -> None:
     """Weights fill ±√(k / inputs) and no more; the role's gain scales the last layer's weights."""
     net = build(MLPConfig(hidden=(400, 300), init=scheme), role=Role(50, gain=0.5))
     for weight, gain in ((net.weight_1, 1.0), (net.weight_out, 0.5)):
-        bound = gain * math.sqrt(k / weight.shape[1])
+        bound = gain * math.sqrt(k / weight.shape[0])
         assert 0.99 * bound < weight.abs().max().item() <= bound
     assert bool((net.bias_1 != 0).any()) == (scheme == "pytorch")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
@@ -27,6 +28,8 @@ def encoder(name: str, space: spaces.Space[Any]) -> tuple[Encode, int]:
         TypeError: a space of another type.
     """
     match space:
+        case spaces.Box() if space.dtype == np.float32 and len(space.shape) == 1:
+            return _as_is, space.shape[0]
         case spaces.Box() | spaces.MultiBinary():
             return _flat(len(space.shape)), math.prod(space.shape)
         case spaces.Discrete():
@@ -39,6 +42,10 @@ def encoder(name: str, space: spaces.Space[Any]) -> tuple[Encode, int]:
             ), sum(sizes)
     expected = "Box, Discrete, MultiDiscrete or MultiBinary"
     raise TypeError(f"mlp cannot read the group {name!r}: expected {expected}, found {space}; read other groups")
+
+
+def _as_is(x: Tensor) -> Tensor:
+    return x
 
 
 def _flat(dims: int, dtype: torch.dtype = torch.float32) -> Encode:

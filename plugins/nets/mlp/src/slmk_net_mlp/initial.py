@@ -16,7 +16,7 @@ SPREAD = {"lecun_uniform": 3.0, "kaiming_uniform": 6.0, "pytorch": 1.0}
 def linear(
     inputs: int, outputs: int, scheme: str, generator: torch.Generator, *, gain: float = 1.0
 ) -> tuple[nn.Parameter, nn.Parameter]:
-    """Weight (outputs, inputs) and bias (outputs,) of a linear layer.
+    """Weight (inputs, outputs) and bias (outputs,) of a linear layer.
 
     Args:
         inputs: width of what comes in.
@@ -33,7 +33,7 @@ def linear(
         weight.uniform_(-bound, bound, generator=generator).mul_(gain)
         if scheme == "pytorch":
             bias.uniform_(-bound, bound, generator=generator)
-    return nn.Parameter(weight), nn.Parameter(bias)
+    return nn.Parameter(weight.T.contiguous()), nn.Parameter(bias)
 
 
 def _orthogonal(weight: Tensor, gain: float, generator: torch.Generator) -> None:

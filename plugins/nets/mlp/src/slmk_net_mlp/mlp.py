@@ -21,8 +21,9 @@ from slmk_net_mlp.initial import linear
 __all__ = ["MLP"]
 
 ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
+    # In place: the gradient of these needs their result alone.
+    "tanh": torch.tanh_,
+    "relu": torch.relu_,
     "elu": F.elu,
     "swish": F.silu,
     "gelu": F.gelu,
@@ -32,8 +33,9 @@ ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
 class MLP(nn.Module):
     """Observation groups, joined in order, through hidden layers to ``role.outputs`` features.
 
-    Parameters are read straight from the module's dictionary: for a small policy, walking through sub-modules would
-    cost as much as the arithmetic.
+    For a small policy, overhead is as dear as arithmetic. So parameters are read straight from the module's dictionary
+    rather than by walking through sub-modules, weights are (inputs, outputs), as a product takes them, and biases are
+    added in place.
     """
 
     def __init__(
@@ -66,9 +68,9 @@ class MLP(nn.Module):
         encoded = [encode(obs[name]) for name, encode in self._encoders]
         x = encoded[0] if len(encoded) == 1 else torch.cat(encoded, -1)
         for index, (weight, bias) in enumerate(self._hidden):
-            x = F.linear(x, parameters[weight], parameters[bias])  # type: ignore[arg-type]
+            x = (x @ parameters[weight]).add_(parameters[bias])  # type: ignore[operator,arg-type]
             x = self._activation(x if norms is None else norms[index](x))
-        return F.linear(x, parameters["weight_out"], parameters["bias_out"])  # type: ignore[arg-type]
+        return (x @ parameters["weight_out"]).add_(parameters["bias_out"])  # type: ignore[operator,arg-type]
 
     def _add(self, name: str, layer: tuple[nn.Parameter, nn.Parameter]) -> None:
         for kind, parameter in zip(("weight", "bias"), layer, strict=True):
