@@ -304,7 +304,7 @@ PROMISES = [word for word in checks_of("algo", common=False) if not word.startsw
 def test_a_broken_algorithm_fails_the_check_that_is_about_it(broken):
     """Each defect fails the checks that are about it, and no other."""
     torch.manual_seed(0)
-    subject = Subject.find("algo", broken.__name__, REGISTRY, options=OPTIONS, learning_steps=15_000)
+    subject = Subject.find("algo", broken.__name__, REGISTRY, options=OPTIONS, learning_steps=4_000)
     report = check_subject(subject, VALUES if set(VALUES) & BROKEN[broken] else PROMISES)
     assert set(report.of("failed")) == BROKEN[broken], str(report)
 

@@ -28,7 +28,9 @@ class TestIt({base}):
 
 def test_check_reports_on_every_promise():
     """`check` runs the common checks and those of the kind, and is fine about the built-in normalizer."""
-    report = check("normalizer", "running")
+    told: list[Outcome] = []
+    report = check("normalizer", "running", each=told.append)
+    assert told == report.outcomes
     assert report.ok, str(report)
     assert [outcome.check for outcome in report.outcomes] == list(checks_of("normalizer"))
     assert report.of("skipped") == ["public_names_only"]

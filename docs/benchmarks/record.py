@@ -1,7 +1,8 @@
 """Records finished runs as results files, and writes the table of results from all of them.
 
     python docs/benchmarks/record.py RUN...     # after `slmk run specs/<suite>/<spec>.toml --out runs/<suite>`
-    python docs/benchmarks/record.py            # only the table
+    python docs/benchmarks/record.py            # only the tables
+    python docs/benchmarks/record.py --throughput .benchmarks/latest.json     # after `make bench`
 
 A results file holds a run's summary and what it takes to repeat it: spec, commit, seeds and versions.
 """
@@ -85,7 +86,57 @@ def _missing() -> Iterator[str]:
         yield "Not yet run: " + ", ".join(f"`{name}`" for name in missing) + "."
 
 
+def record_throughput(measured: Path) -> None:
+    """Keep what pytest-benchmark measured, without the single rounds."""
+    document = json.loads(measured.read_text())
+    kept = {
+        "command": "make bench",
+        "commit": document["commit_info"]["id"],
+        "created": document["datetime"],
+        "python": document["machine_info"]["python_version"],
+        "cpu": document["machine_info"]["cpu"].get("brand_raw"),
+        "benchmarks": [
+            {"name": b["name"], "ratio": b["extra_info"].get("throughput"), "median_s": b["stats"]["median"]}
+            for b in document["benchmarks"]
+        ],
+    }
+    (HERE / "throughput.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def throughput_table() -> str:
+    """The page of throughput ratios as Markdown."""
+    kept = json.loads((HERE / "throughput.json").read_text())
+    return "\n".join(
+        [
+            "# Throughput",
+            "",
+            "Written by `python docs/benchmarks/record.py --throughput .benchmarks/latest.json` after `make bench`, from",
+            "[throughput.json](throughput.json). Each ratio compares two things in one process, in turn, by the median of",
+            "pairs; what is compared, and the least that is accepted, stands in the test of that name under",
+            "[tests/benchmarks](../../tests/benchmarks). The time is the median of one call of ours: an iteration of 128",
+            "vector steps with its update, or one `act`, `step` or update. Only ratios carry over to other machines.",
+            "",
+            f"{kept['cpu']}, Python {kept['python']}, commit {kept['commit'][:9]}.",
+            "",
+            "| benchmark | times as fast | time |",
+            "|---|---|---|",
+            *(f"| `{b['name']}` | {_ratio(b['ratio'])} | {1e3 * b['median_s']:.3g} ms |" for b in kept["benchmarks"]),
+            "",
+        ]
+    )
+
+
+def _ratio(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
 if __name__ == "__main__":
-    for word in sys.argv[1:]:
+    words = sys.argv[1:]
+    if words[:1] == ["--throughput"]:
+        record_throughput(Path(words[1]))
+        words = []
+    for word in words:
         print(record(Path(word)))
     (HERE / "README.md").write_text(table())
+    if (HERE / "throughput.json").exists():
+        (HERE / "throughput.md").write_text(throughput_table())

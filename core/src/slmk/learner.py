@@ -195,7 +195,8 @@ class Learner:
             "guard_filter_fn": _guards,
         }
         # Isolated, since without all guards a step of another learner could be taken for this one's.
-        compiled = torch.compile(self._update, fullgraph=True, dynamic=False, options=options, isolate_recompiles=True)
+        how: dict[str, Any] = {"fullgraph": True, "dynamic": False, "options": options, "isolate_recompiles": True}
+        compiled: Callable[..., Tensor] = torch.compile(self._update, **how)
         try:
             metrics = compiled(state, batch, scalars)
         except Exception as error:

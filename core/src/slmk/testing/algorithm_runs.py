@@ -18,7 +18,15 @@ from slmk.spec import Blueprint, load
 from slmk.testing.probe import ACTION_SPACES
 from slmk.testing.subject import Skip, Subject
 
-__all__ = ["build_probe_run", "build_run", "learn", "supported_spaces", "trainable_parameters"]
+__all__ = [
+    "build_probe_run",
+    "build_run",
+    "first_of_each",
+    "learn",
+    "learns",
+    "supported_spaces",
+    "trainable_parameters",
+]
 
 HORIZON = 64
 """Where an algorithm has a longer rollout by default, checks shorten it to this many vector steps."""
@@ -67,6 +75,12 @@ def supported_spaces(subject: Subject) -> Iterator[str]:
         except SpecError:
             continue
         yield name
+
+
+def first_of_each(subject: Subject) -> list[str]:
+    """A discrete and a continuous action space, of those that the algorithm supports; or whatever it does support."""
+    supported = list(supported_spaces(subject))
+    return [name for name in supported if name in ("discrete", "box")] or supported[:1]
 
 
 def learn(run: Run, iterations: int) -> list[Metrics]:

@@ -83,7 +83,7 @@ class AlgorithmContract(Contract):
     learning: ClassVar[Mapping[str, Any]] = {}
     """Further options for the tasks that have to be learned."""
     learning_steps: ClassVar[int] = 30_000
-    """Environment steps within which a toy task has to be learned."""
+    """Environment steps within which a toy task has to be learned; values get four times as many."""
 
     def given(self) -> dict[str, Any]:
         """Options, sections, and how to learn."""

@@ -26,7 +26,9 @@ __all__ = [
 ]
 
 _NUM_ENVS = 16
-_MEASUREMENTS = 20
+_VALUE_PATIENCE = 4
+"""Values of 10 take more steps to learn than a choice does."""
+_MEASUREMENTS = 50
 """How often, at most, a task is looked at whether it is solved."""
 
 
@@ -80,7 +82,7 @@ def _values(subject: Subject, task: str, right: tuple[float, float]) -> list[flo
     learns(subject)
     if "gamma" not in subject.component.config.model_fields:
         raise Skip("it has no option gamma")
-    run = _start(subject, task, gamma=0.9)
+    run = _start(subject, task, patience=_VALUE_PATIENCE, gamma=0.9)
     if not hasattr(run.algorithm, "value"):
         raise Skip("it has no critic that can be asked: no method value(obs) -> (N,)")
     target = torch.tensor(right)
@@ -103,10 +105,10 @@ def _check_return(subject: Subject, task: str, *, least: float) -> str:
     return f"{reached:.3f} after {run.env_steps} env steps"
 
 
-def _start(subject: Subject, task: str, **options: float) -> Run:
-    env = {"name": task, "num_envs": _NUM_ENVS}
+def _start(subject: Subject, task: str, *, patience: int = 1, **options: float) -> Run:
+    env, env_steps = {"name": task, "num_envs": _NUM_ENVS}, patience * subject.learning_steps
     try:
-        return build_run(subject, env, options={**subject.learning, **options}, env_steps=subject.learning_steps)
+        return build_run(subject, env, options={**subject.learning, **options}, env_steps=env_steps)
     except SpecError as error:
         raise Skip(f"it refuses the action space: {error}") from error
 

@@ -40,7 +40,7 @@ class Subject:
     learning: Mapping[str, Any] = field(default_factory=dict)
     """Algorithms: further options for the tasks that have to be learned."""
     learning_steps: int = 30_000
-    """Algorithms: environment steps within which a toy task has to be learned."""
+    """Algorithms: environment steps within which a toy task has to be learned; values get four times as many."""
 
     @classmethod
     def find(cls, kind: str, name: str, registry: Registry | None = None, **given: Any) -> Subject:

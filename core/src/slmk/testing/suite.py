@@ -31,13 +31,21 @@ Check = Callable[[Subject], str | None]
 """Raises AssertionError where a promise is broken and `Skip` where it does not apply; may return a remark."""
 
 
-def check(kind: str, name: str, registry: Registry | None = None, **given: Any) -> Report:
+def check(
+    kind: str,
+    name: str,
+    registry: Registry | None = None,
+    *,
+    each: Callable[[Outcome], None] = lambda outcome: None,
+    **given: Any,
+) -> Report:
     """Run every check that fits a component.
 
     Args:
         kind: a key of `slmk.component.KINDS`, such as ``algo``.
         name: the component's name in a spec.
         registry: where to look; the installed plugins by default.
+        each: takes every outcome as soon as it is there; the suite can take minutes.
         given: ``options`` of the component, and what else `slmk.testing.subject.Subject` has.
 
     Raises:
@@ -45,14 +53,18 @@ def check(kind: str, name: str, registry: Registry | None = None, **given: Any) 
         SpecError: no plugin offers the name.
         PluginError: the plugin that does is broken.
     """
-    return check_subject(Subject.find(kind, name, registry, **given))
+    return check_subject(Subject.find(kind, name, registry, **given), each=each)
 
 
-def check_subject(subject: Subject, promises: Iterable[str] | None = None) -> Report:
+def check_subject(
+    subject: Subject, promises: Iterable[str] | None = None, *, each: Callable[[Outcome], None] = lambda outcome: None
+) -> Report:
     """Run checks on a component that has been found: all that fit, or those of some promises."""
-    checks = checks_of(subject.kind)
-    wanted = checks if promises is None else promises
-    return Report(subject.kind, subject.component.name, [_outcome(word, checks[word], subject) for word in wanted])
+    checks, outcomes = checks_of(subject.kind), []
+    for word in checks if promises is None else promises:
+        outcomes.append(_outcome(word, checks[word], subject))
+        each(outcomes[-1])
+    return Report(subject.kind, subject.component.name, outcomes)
 
 
 def checks_of(kind: str, *, common: bool = True) -> dict[str, Check]:

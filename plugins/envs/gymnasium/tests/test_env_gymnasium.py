@@ -166,9 +166,10 @@ def test_each_row_is_an_environment_stepped_by_hand(id):
     assert ends >= 8
 
 
-def test_native_cartpole_has_the_physics_of_gymnasium():
+@pytest.mark.parametrize("options", [{}, {"sutton_barto_reward": True}])
+def test_native_cartpole_has_the_physics_of_gymnasium(options):
     """From the same state, Gymnasium's class computes the same observations, rewards and ends, bit for bit."""
-    env, reference = make("CartPole-v1", 16), CartPoleVectorEnv(num_envs=16)
+    env, reference = make("CartPole-v1", 16, kwargs=options), CartPoleVectorEnv(num_envs=16, **options)
     assert env.choice == "native"
     env.reset(3)
     reference.reset(seed=3)

@@ -61,6 +61,7 @@ class CartPole:
         self._force = np.array([-env.force_mag, env.force_mag])
         self._limits = np.array([[env.x_threshold], [env.theta_threshold_radians]])
         self._slope = np.empty((4, env.num_envs))
+        self._ones = np.ones(env.num_envs, np.float32)
 
     def reset(self, seed: int | None) -> Arrays:
         """Start all episodes anew; one generator draws for all environments."""
@@ -74,7 +75,7 @@ class CartPole:
         beyond = np.abs(env.state[::2]) > self._limits
         terminated = beyond[0] | beyond[1]
         truncated = env.steps >= env.max_episode_steps
-        reward = (-terminated if env._sutton_barto_reward else np.ones_like(terminated)).astype(np.float32)
+        reward = -terminated.astype(np.float32) if env._sutton_barto_reward else self._ones.copy()
         obs = {"obs": env.state.T.astype(np.float32, order="C")}
         done = terminated | truncated
         if not np.count_nonzero(done):
