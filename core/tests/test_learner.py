@@ -65,6 +65,32 @@ def test_compiled_step_equals_eager_step():
     torch.testing.assert_close(learners[0].flat, learners[1].flat, rtol=1e-4, atol=1e-6)
 
 
+class Scaled:
+    """A loss with a function and a value of its own."""
+
+    def __init__(self, function) -> None:
+        self.module, self.function, self.factor = net(), function, 1.0
+
+    def __call__(self, x, y):
+        error = self.factor * self.function(self.module(x) - y).mean()
+        return error, {"loss/error": error}
+
+
+def test_compiled_steps_follow_their_own_loss():
+    """Learners of equal shapes keep their losses apart, and a step sees a value of the loss that changed in between."""
+    losses = [Scaled(torch.square), Scaled(torch.abs)]
+    learners = [Learner({"net": loss.module}, loss.__call__, compile="on") for loss in losses]
+    (x, y), *_ = batches()
+    for factor in (1.0, 2.0):
+        losses[0].factor = factor
+        with torch.no_grad():
+            expected = [loss(x, y)[0].item() for loss in losses]
+        for learner in learners:
+            learner.step(x, y, lr=0.0)
+        assert [learner.choice for learner in learners] == ["compiled", "compiled"]
+        assert [learner.latest("loss/error") for learner in learners] == pytest.approx(expected, rel=1e-5)
+
+
 def test_metrics_are_means_since_the_last_call():
     """Metrics average over the steps between two calls; `latest` looks at the newest alone."""
     module = net()

@@ -117,7 +117,7 @@ class GaussianHead(ActionHead):
 
     def to_env(self, raw: Tensor) -> Tensor:
         """Clip to the bounds."""
-        return _shaped(raw.to(self.low.dtype).clamp(self.low, self.high), self.shape)
+        return _shaped(raw.clamp(self.low, self.high), self.shape)
 
 
 class StateIndependentHead(GaussianHead):
