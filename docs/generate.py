@@ -159,17 +159,24 @@ def _documented(module: ModuleType) -> dict[str, str]:
 
 
 def cli_page() -> str:
-    """Every command with its arguments, flags and environment variables."""
+    """Every command of the kernel and its plugins with its arguments, flags and environment variables."""
     root = click.Context(cli, info_name="slmk", auto_envvar_prefix="SLMK")
-    commands = (_command_part(name, cli.get_command(root, name), root) for name in COMMANDS)
+    commands = {name: command for name in cli.list_commands(root) if (command := cli.get_command(root, name))}
+    known = {name: command for name, command in commands.items() if name in COMMANDS or _is_ours(command)}
+    parts = (_command_part(name, command, root) for name, command in known.items())
     intro = (
         f"# Command line\n\n{_HEAD}\n{_prose(cli.help)}\n\nPlugins may add commands; `slmk --help` lists them too.\n"
     )
-    return "\n".join([intro, _flags(root), *commands])
+    return "\n".join([intro, _flags(root), *parts])
 
 
-def _command_part(name: str, command: click.Command | None, root: click.Context) -> str:
-    assert command is not None
+def _is_ours(command: click.Command) -> bool:
+    """Whether a command belongs to a first-party plugin, which is named after its kind and its component."""
+    _, kind, name = f"{getattr(command.callback, '__module__', '')}.".partition(".")[0].split("_", 2)
+    return name in FIRST_PARTY.get(kind, ())
+
+
+def _command_part(name: str, command: click.Command, root: click.Context) -> str:
     ctx = click.Context(command, parent=root, info_name=name)
     usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
     return f"## slmk {name}\n\n```\n{usage}\n```\n\n{_prose(command.help)}\n\n{_flags(ctx)}"

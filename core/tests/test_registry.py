@@ -1,5 +1,6 @@
 """The registry: healthy plugins are found, unhealthy ones disturb nobody but who asks for them."""
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -268,5 +269,5 @@ def test_commands_of_plugins_are_offered(site):
         f"import sys; sys.path.insert(0, {str(site)!r}); from slmk.cli import main; sys.exit(main())",
     ]
     help_text = subprocess.run([*run, "--help"], capture_output=True, text=True, check=True).stdout
-    assert "greet         Say hello." in help_text or "greet  Say hello." in help_text
+    assert re.search(r"greet +Say hello\.", help_text)
     assert subprocess.run([*run, "greet"], capture_output=True, text=True, check=True).stdout == "hello\n"

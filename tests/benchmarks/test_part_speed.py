@@ -68,22 +68,3 @@ def test_a_compiled_update_is_twice_as_fast(throughput, benchmark):
     ratio = throughput(*(lambda s=step: [s() for _ in range(10)] for step in steps))
     benchmark(steps[0])
     assert ratio >= 2
-
-
-@pytest.mark.parametrize("num_envs", [4, 64])
-def test_adapter(num_envs, throughput, benchmark):
-    """Stepping CartPole through the contract is at least as fast as Gymnasium's own vector environment."""
-    import gymnasium
-
-    run = run_of(num_envs)
-    raw = gymnasium.make_vec("CartPole-v1", num_envs=num_envs, vectorization_mode="vector_entry_point")
-    raw.reset(seed=0)
-    action = torch.zeros(num_envs, dtype=torch.int64)
-    bare = action.numpy()
-
-    def adapter():
-        return run.env.step(action)
-
-    ratio = throughput(lambda: [adapter() for _ in range(50)], lambda: [raw.step(bare) for _ in range(50)])
-    benchmark(adapter)
-    assert ratio >= 0.8

@@ -69,7 +69,7 @@ def test_ppo_halfcheetah(throughput, benchmark):
 def test_ppo_halfcheetah_on_envpool(throughput, benchmark):
     """With two threads each, PPO on EnvPool's HalfCheetah trains twice as fast as SB3 on Gymnasium's."""
     torch.set_num_threads(2)
-    env = {"name": "envpool", "id": "HalfCheetah-v4", "num_envs": 16, "num_threads": 2}
+    env = {"name": "envpool", "id": "HalfCheetah-v5", "num_envs": 16, "num_threads": 2}
     step = ours(env)
     ratio = throughput(step, sb3("HalfCheetah-v5", 16), rounds=7)
     benchmark.pedantic(step, rounds=3)

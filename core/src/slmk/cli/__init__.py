@@ -22,7 +22,6 @@ COMMANDS: Final = {
     "resume": LazyCommand("slmk.cli.train:resume", "Go on with a run from its newest checkpoints."),
     "eval": LazyCommand("slmk.cli.train:eval_", "Score the policy of a run, show it or film it."),
     "list": LazyCommand("slmk.cli.train:list_", "List runs."),
-    "report": LazyCommand("slmk.cli.train:report", "Write the report page of a run, or compare several."),
     "baseline": LazyCommand("slmk.cli.train:baseline", "Measure the random policy of a spec's environment."),
     "check": LazyCommand("slmk.cli.check:check", "Check specs and print every mistake.", logs=False),
     "plugins": LazyCommand("slmk.cli.plugins:plugins", "List what is installed, with its health.", logs=False),

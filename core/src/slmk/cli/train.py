@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from slmk.errors import RunError
-
 if TYPE_CHECKING:
     from slmk.trial import Result
 
-__all__ = ["baseline", "eval_", "list_", "report", "resume", "run"]
+__all__ = ["baseline", "eval_", "list_", "resume", "run"]
 
 DEMO = Path(__file__).parent.parent / "demo.toml"
 DEV = (
@@ -105,21 +103,6 @@ def list_(out: Path) -> None:
         show_table(HEADER, found, cut=False)  # The directory is what other commands are given.
     else:
         click.echo(f"no runs under {out}")
-
-
-@click.command()
-@click.argument("directories", metavar="RUN...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The page to write.")
-def report(directories: tuple[Path, ...], output: Path | None) -> None:
-    """Write the report page of RUN, or one that compares several."""
-    try:
-        from slmk_reporter_report.page import build_report
-    except ModuleNotFoundError as error:
-        raise RunError("reports need the plugin: pip install slmk-reporter-report") from error
-
-    target = output or (directories[0] / "report.html" if len(directories) == 1 else Path("comparison.html"))
-    build_report(directories, target)
-    click.echo(f"report: {target}")
 
 
 @click.command()
