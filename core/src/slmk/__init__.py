@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from slmk.batch import Act as Act
     from slmk.batch import Obs as Obs
+    from slmk.batch import Sample as Sample
     from slmk.batch import Step as Step
     from slmk.batch import Transition as Transition
     from slmk.component import Component as Component
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from slmk.errors import SpecError as SpecError
     from slmk.hookspecs import hookimpl as hookimpl
     from slmk.learner import Adam as Adam
+    from slmk.learner import Average as Average
     from slmk.learner import Learner as Learner
+    from slmk.learner import Objective as Objective
     from slmk.model import Model as Model
     from slmk.policy import Policy as Policy
     from slmk.protocols import Metrics as Metrics
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "batch": ("Act", "Obs", "Step", "Transition"),
+    "batch": ("Act", "Obs", "Sample", "Step", "Transition"),
     "component": ("Component",),
     "config": (
         "AlgorithmConfig",
@@ -72,7 +75,7 @@ _HOMES = {
     "env_info": ("EnvInfo",),
     "errors": ("CheckpointError", "PluginError", "Problem", "RunError", "SlmkError", "SpecError"),
     "hookspecs": ("hookimpl",),
-    "learner": ("Adam", "Learner"),
+    "learner": ("Adam", "Average", "Learner", "Objective"),
     "model": ("Model",),
     "policy": ("Policy",),
     "protocols": ("Metrics", "Parts", "Role"),

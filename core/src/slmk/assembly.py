@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import torch
@@ -11,14 +13,23 @@ from slmk.env_info import EnvInfo
 from slmk.errors import Problem, SpecError, did_you_mean
 from slmk.model import Model
 from slmk.protocols import Algorithm, Env, Memory, Parts, Role
+from slmk.recurrence import Recurrence
 from slmk.registry import Registry, get_registry
 from slmk.spec import Blueprint, PolicyBlueprint
 from slmk.streams import Streams
 
-__all__ = ["build_algorithm", "build_env", "build_memory", "resolve_device"]
+__all__ = ["Agent", "build_agent", "build_env", "build_memory", "resolve_device"]
 
 MASK = "mask"
 """The observation group that says which discrete actions are allowed; read by action heads, not by networks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An algorithm, and what its recurrent networks need from whoever calls it."""
+
+    algorithm: Algorithm
+    recurrence: Recurrence
 
 
 def resolve_device(name: str) -> torch.device:
@@ -45,10 +56,17 @@ def build_env(blueprint: Blueprint, *, num_envs: int | None = None, seed: int, r
     return target(config, device=resolve_device(blueprint.run.device), seed=seed)  # type: ignore[no-any-return]
 
 
-def build_algorithm(
-    blueprint: PolicyBlueprint, env: EnvInfo, streams: Streams, registry: Registry | None = None, iterations: int = 0
-) -> Algorithm:
+def build_agent(
+    blueprint: PolicyBlueprint, env: EnvInfo, streams: Streams, registry: Registry | None = None, env_steps: int = 0
+) -> Agent:
     """The algorithm of a blueprint with its networks and normalizers, for environments as described by `env`.
+
+    Args:
+        blueprint: of a run, or of a policy alone.
+        env: what the algorithm may know of the environments.
+        streams: where random numbers come from.
+        registry: where components come from; the process's own by default.
+        env_steps: the budget of the run; 0 where none is to be trained.
 
     Raises:
         SpecError: a role reads a group that the environment does not have, or the algorithm refuses the spaces.
@@ -71,9 +89,11 @@ def build_algorithm(
         },
         generator=streams.generator("policy", env.device),
         compile=blueprint.run.compile,
-        iterations=iterations,
+        env_steps=env_steps,
+        # Configs state the horizon under the same name where it is not 1.
+        iterations=ceil(env_steps / (getattr(config, "horizon", 1) * env.num_envs)),
     )
-    return target(config, env, parts)  # type: ignore[no-any-return]
+    return Agent(target(config, env, parts), Recurrence(model))
 
 
 def build_memory(

@@ -13,7 +13,7 @@ def measure(spec: Path, episodes: int) -> str:
     Returns:
         One line that says what was measured.
     """
-    from slmk.assembly import build_algorithm, build_env
+    from slmk.assembly import build_agent, build_env
     from slmk.evaluation import MAX_ENVS, play
     from slmk.metrics import write_baseline
     from slmk.spec import load
@@ -24,8 +24,8 @@ def measure(spec: Path, episodes: int) -> str:
     streams = Streams(blueprint.run.seed)
     env = build_env(blueprint, num_envs=min(episodes, MAX_ENVS), seed=streams.integer("env"))
     try:
-        algorithm = build_algorithm(blueprint, env.info, streams)
-        played = play(env, algorithm.policy, episodes, seed=streams.integer("env"))
+        agent = build_agent(blueprint, env.info, streams)
+        played = play(env, agent.algorithm.policy, agent.recurrence, episodes, seed=streams.integer("env"))
     finally:
         env.close()
     row = played.as_row()

@@ -10,10 +10,16 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-__all__ = ["Act", "Obs", "Step", "Transition"]
+__all__ = ["CARRY", "FIRST", "Act", "Obs", "Sample", "Step", "Transition"]
 
 Obs = dict[str, Tensor]
 """Observation groups by name, each ``(N, *shape)``, raw (not normalised), on the run's device."""
+
+CARRY = "carry/"
+"""Prefix of the groups that hold the state of recurrent networks, as in ``carry/actor`` (N, width): what the network of
+that role remembers from before this observation. The run provides them; see `slmk.recurrence`."""
+FIRST = "first"
+"""The group (N,) bool, present beside carries: whether this is the first observation of an episode."""
 
 
 @dataclass(slots=True)
@@ -72,3 +78,19 @@ class Transition:
     def flatten(self) -> Transition:
         """Join the two leading axes: (T, N, …) becomes (T·N, …), without copying."""
         return self.map(lambda value: value.flatten(0, 1))
+
+
+@dataclass(slots=True, kw_only=True)
+class Sample(Transition):
+    """What a replay draws: transitions with what learning from old experience needs besides.
+
+    Axes are (B, …), or (L, B, …) for sequences of L steps; carries are those before the first step, (B, width).
+    """
+
+    discount: Tensor
+    """Factor of the value of `next_obs`: γ to the power of the steps that `reward` sums up."""
+    weight: Tensor
+    """Weight of each transition in the loss: importance weights, and 0 for steps that only warm up a recurrent network
+    or that lie beyond the end of an episode."""
+    index: Tensor
+    """Where it came from (B,), for `Memory.feedback`."""

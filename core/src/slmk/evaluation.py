@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from slmk.assembly import build_env
-from slmk.batch import Obs
+from slmk.batch import Obs, Step
 from slmk.protocols import Env
+from slmk.recurrence import Recurrence
 from slmk.registry import Registry
 from slmk.spec import Blueprint
 from slmk.streams import Streams
@@ -42,7 +43,13 @@ class Episodes:
 
 
 def play(
-    env: Env, policy: Callable[[Obs], Tensor], episodes: int, *, seed: int, each_step: Callable[[], None] | None = None
+    env: Env,
+    policy: Callable[[Obs], Tensor],
+    recurrence: Recurrence,
+    episodes: int,
+    *,
+    seed: int,
+    each_step: Callable[[Obs, Tensor, Step], None] | None = None,
 ) -> Episodes:
     """Play `episodes` whole episodes, an equal share in each environment.
 
@@ -51,17 +58,21 @@ def play(
     Args:
         env: the environments; they are reset.
         policy: actions for a batch of observations.
+        recurrence: what the policy's networks remember.
         episodes: how many; the environments left over in the last round are not counted.
         seed: of the reset.
-        each_step: called after every vector step, to record frames for one.
+        each_step: called after every vector step, with the observation, the action and what came of it.
     """
     num_envs = env.info.num_envs
     quota = np.array([episodes // num_envs + (index < episodes % num_envs) for index in range(num_envs)])
     counted: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
     returns, lengths = np.zeros(num_envs), np.zeros(num_envs, dtype=int)
-    obs = env.reset(seed)
+    obs = recurrence.start(env.reset(seed))
     while any(len(done) < share for done, share in zip(counted, quota, strict=True)):
-        step = env.step(policy(obs))
+        action = policy(obs)
+        step = recurrence.follow(obs, env.step(action))
+        if each_step is not None:
+            each_step(obs, action, step)
         obs = step.obs
         returns += step.reward.cpu().numpy()
         lengths += 1
@@ -70,8 +81,6 @@ def play(
             if len(counted[index]) < quota[index]:
                 counted[index].append((float(returns[index]), int(lengths[index])))
         returns[ended], lengths[ended] = 0.0, 0
-        if each_step is not None:
-            each_step()
     played = [episode for done in counted for episode in done]
     return Episodes(tuple(r for r, _ in played), tuple(n for _, n in played))
 
@@ -79,9 +88,12 @@ def play(
 class Evaluator:
     """Evaluates during training, on environments built at the first evaluation and kept."""
 
-    def __init__(self, blueprint: Blueprint, streams: Streams, registry: Registry | None = None) -> None:
+    def __init__(
+        self, blueprint: Blueprint, streams: Streams, recurrence: Recurrence, registry: Registry | None = None
+    ) -> None:
         self._blueprint = blueprint
         self._streams = streams
+        self._recurrence = recurrence
         self._registry = registry
         self._env: Env | None = None
 
@@ -93,7 +105,7 @@ class Evaluator:
             seed = self._streams.integer("eval")
             self._env = build_env(self._blueprint, num_envs=num_envs, seed=seed, registry=self._registry)
         seed = self._streams.integer("eval", env_steps)
-        return play(self._env, policy, self._blueprint.run.eval_episodes, seed=seed)
+        return play(self._env, policy, self._recurrence, self._blueprint.run.eval_episodes, seed=seed)
 
     def close(self) -> None:
         """Free the evaluation environments."""

@@ -24,12 +24,12 @@ PROGRESS_SECONDS = 0.5
 
 def iterate(run: Run) -> Iterator[Metrics]:
     """Collect `horizon` vector steps, learn, and yield the metrics; until the budget is used."""
-    env, algorithm, memory, tracker = run.env, run.algorithm, run.memory, run.tracker
+    env, algorithm, memory, tracker, recurrence = run.env, run.algorithm, run.memory, run.tracker, run.recurrence
     while run.env_steps < run.blueprint.run.env_steps:
         progress = run.progress
         for _ in range(algorithm.horizon):
             act = algorithm.act(run.obs, progress)
-            step = env.step(act.action)
+            step = recurrence.follow(run.obs, env.step(act.action))
             if memory is not None:
                 memory.add(run.obs, act, step)
             tracker.add(step)

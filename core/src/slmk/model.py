@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
 
 from torch import Tensor, nn
 
-from slmk.batch import Obs
+from slmk.batch import CARRY, FIRST, Obs
+from slmk.windows import Windows
 
 __all__ = ["Model"]
 
@@ -38,14 +41,42 @@ class Model(nn.Module):
             role: (networks[role], tuple((name, normalizers.get(name)) for name in names))
             for role, names in groups.items()
         }
+        self.recurrent: dict[str, int] = {
+            role: width for role, network in networks.items() if (width := getattr(network, "carry", 0))
+        }
+        """Width of what the network remembers, for each role whose network remembers anything."""
+        self.windows = Windows(max((getattr(networks[role], "window", 1) for role in self.recurrent), default=1))
+        """How rollouts are to be cut for training these networks."""
 
-    def forward(self, role: str, obs: Obs) -> Tensor:
-        """Features (*batch, outputs) of the role's network for groups of shape (*batch, *shape)."""
-        network, groups = self._roles[role]
-        inputs = {name: obs[name] if normalizer is None else normalizer(obs[name]) for name, normalizer in groups}
-        return network(inputs)  # type: ignore[no-any-return]
+    def forward(self, role: str, obs: Obs, **options: Any) -> Tensor:
+        """Features (*batch, outputs) of the role's network for groups of shape (*batch, *shape).
+
+        A role with ``ensemble`` members gives (members, *batch, outputs). Options are the network's own, such as
+        ``members``, indices of those that are asked.
+        """
+        return self._roles[role][0](self._inputs(role, obs), **options)  # type: ignore[no-any-return]
+
+    def advance(self, obs: Obs) -> dict[str, Tensor]:
+        """What each recurrent network remembers after `obs`, (N, width) by the name of its group."""
+        return {f"{CARRY}{role}": self._roles[role][0].advance(self._inputs(role, obs)) for role in self.recurrent}  # type: ignore[operator]
 
     def observe(self, obs: Obs) -> None:
         """Move the observation statistics by a batch of raw observations. Call it between iterations only."""
         for name, normalizer in self.normalizers.items():
             normalizer.update(obs[name])  # type: ignore[operator]
+
+    def target(self, role: str) -> Model:
+        """A model of its own with a frozen copy of one network, behind the same normalizers: a target network."""
+        network, groups = self._roles[role]
+        copy = deepcopy(network).requires_grad_(False)
+        return Model({role: copy}, {role: tuple(name for name, _ in groups)}, dict(self.normalizers.items()))
+
+    def _inputs(self, role: str, obs: Obs) -> Obs:
+        """The groups that the role's network reads; a recurrent one gets its own memory as ``carry``."""
+        inputs = {
+            name: obs[name] if normalizer is None else normalizer(obs[name])
+            for name, normalizer in self._roles[role][1]
+        }
+        if role in self.recurrent:
+            inputs["carry"], inputs[FIRST] = obs[f"{CARRY}{role}"], obs[FIRST]
+        return inputs

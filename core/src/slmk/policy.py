@@ -11,12 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from slmk.assembly import build_algorithm, resolve_device
+from slmk.assembly import Agent, build_agent, resolve_device
 from slmk.batch import Obs
 from slmk.checkpoint import Checkpoints, read_checkpoint
 from slmk.env_info import EnvInfo
 from slmk.errors import CheckpointError
-from slmk.protocols import Algorithm
 from slmk.registry import Registry
 from slmk.spec import load_policy_sections
 from slmk.state import set_state
@@ -28,11 +27,15 @@ Array = npt.NDArray[Any]
 
 
 class Policy:
-    """Maps observations to actions by the deterministic policy of a checkpoint, statistics frozen."""
+    """Maps observations to actions by the deterministic policy of a checkpoint, statistics frozen.
 
-    def __init__(self, algorithm: Algorithm, env: EnvInfo) -> None:
-        self.algorithm = algorithm
+    A recurrent policy remembers from call to call; `reset` tells it that new episodes begin.
+    """
+
+    def __init__(self, agent: Agent, env: EnvInfo) -> None:
+        self.agent = agent
         self.env = env
+        self._carries: dict[str, Tensor] | None = None
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu", registry: Registry | None = None) -> Policy:
@@ -48,16 +51,23 @@ class Policy:
         state, about = read_checkpoint(checkpoint, resolve_device(device))
         env = EnvInfo.from_json(about["env"], resolve_device(device))
         blueprint = load_policy_sections(about["policy"], registry)
-        algorithm = build_algorithm(blueprint, env, Streams(about["seed"]), registry)
-        set_state(algorithm, state["algorithm"])
-        return cls(algorithm, env)
+        agent = build_agent(blueprint, env, Streams(about["seed"]), registry)
+        set_state(agent.algorithm, state["algorithm"])
+        return cls(agent, env)
+
+    def reset(self) -> None:
+        """Forget what was seen: the next observations begin new episodes."""
+        self._carries = None
 
     @torch.no_grad()
-    def __call__(self, obs: Array | Tensor | Mapping[str, Array | Tensor]) -> Array:
+    def __call__(
+        self, obs: Array | Tensor | Mapping[str, Array | Tensor], first: Array | Tensor | bool = False
+    ) -> Array:
         """Actions for one observation or a batch.
 
         Args:
             obs: groups by name, or the only group itself; each (*shape) or (B, *shape).
+            first: whether it is the first of an episode, or (B,) which of the batch are; matters to recurrent policies.
 
         Returns:
             The action (*action shape), or (B, *action shape) for a batch.
@@ -66,8 +76,18 @@ class Policy:
             ValueError: a group is missing, or has another shape than the environment's.
         """
         groups, batched = self._as_batch(obs)
-        action = self.algorithm.policy(groups).cpu().numpy()
+        groups = self._remember(groups, torch.as_tensor(first, device=self.env.device))
+        action = self.agent.algorithm.policy(groups).cpu().numpy()
         return action if batched else action[0]
+
+    def _remember(self, groups: Obs, first: Tensor) -> Obs:
+        recurrence, batch = self.agent.recurrence, len(next(iter(groups.values())))
+        if self._carries is None:
+            groups = recurrence.start(groups)
+        else:
+            groups = recurrence.attach(groups, self._carries, first.expand(batch))
+        self._carries = recurrence.advance(groups)
+        return groups
 
     def _as_batch(self, obs: Array | Tensor | Mapping[str, Array | Tensor]) -> tuple[Obs, bool]:
         spaces = self.env.observation_spaces

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from slmk.batch import Act, Obs, Step, Transition
+from slmk.batch import Act, Obs, Sample, Step, Transition
 from slmk.env_info import EnvInfo
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Role:
     """Gain of the last layer's initial weights, relative to the network's own scheme."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further inputs besides observation groups, as spaces by name, such as the action for a Q function."""
+    ensemble: int = 0
+    """Members with weights of their own and an output each, (ensemble, *batch, outputs); 0 for a single network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Parts:
     """The stream from which actions and minibatches are drawn."""
     compile: Literal["auto", "on", "off"]
     """Whether to compile update steps, for `Learner`."""
+    env_steps: int
+    """The budget of this run, to turn counts of environment steps into `progress`; 0 if unknown."""
     iterations: int
     """How many times ``learn`` will be called in this run, so that a `Learner` can weigh compiling; 0 if unknown."""
 
@@ -117,12 +121,23 @@ class Memory(Protocol):
         """All experience since the last call, with axes (T, N, …), and forget it."""
         ...
 
-    def sample(self, batch_size: int) -> Transition:
-        """Draw `batch_size` transitions, with axes (B, …)."""
+    def __len__(self) -> int:
+        """What can be taken (vector steps), or sampled from (transitions)."""
         ...
 
-    def feedback(self, batch: Transition, error: Tensor) -> None:
-        """Tell how surprising each sample was (B,). A no-op in all but prioritized memories."""
+    def sample(self, batch_size: int, *, gamma: float = 1.0, n_step: int = 1, progress: float = 0.0) -> Sample:
+        """Draw transitions of `n_step` steps, discounted by `gamma`, with axes (B, …), or (L, B, …) for sequences.
+
+        Args:
+            batch_size: B, how many transitions, or sequences.
+            gamma: discount per step, for the sum of rewards and for `Sample.discount`.
+            n_step: steps summed up, fewer where the episode ends before.
+            progress: the share of the run's budget that is used, for schedules of the memory.
+        """
+        ...
+
+    def feedback(self, batch: Sample, error: Tensor) -> None:
+        """Tell how surprising each sample was: its absolute error (B,). A no-op in all but prioritized memories."""
         ...
 
 

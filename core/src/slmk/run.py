@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil
 from time import perf_counter
 from typing import Any
 
-from slmk.assembly import build_algorithm, build_env, build_memory
+from slmk.assembly import build_agent, build_env, build_memory
 from slmk.checked import CheckedEnv
 from slmk.evaluation import Evaluator
 from slmk.protocols import Memory
@@ -38,16 +37,13 @@ class Run:
         self.env = build_env(blueprint, seed=streams.integer("env"), registry=registry)
         if blueprint.run.debug:
             self.env = CheckedEnv(self.env)
-        budget = blueprint.run.env_steps
-        # The horizon is known once the algorithm is built; configs state it under the same name where they have one.
-        horizon: int = getattr(blueprint.algorithm.config, "horizon", 1)
         self.num_envs = self.env.info.num_envs
-        iterations = ceil(budget / (horizon * self.num_envs))
-        self.algorithm = build_algorithm(blueprint, self.env.info, streams, registry, iterations)
+        agent = build_agent(blueprint, self.env.info, streams, registry, blueprint.run.env_steps)
+        self.algorithm, self.recurrence = agent.algorithm, agent.recurrence
         self.memory: Memory | None = build_memory(blueprint, self.env.info, self.algorithm.horizon, streams, registry)
         self.tracker = ReturnTracker(self.num_envs)
-        self.evaluator = Evaluator(blueprint, streams, registry)
-        self.obs = self.env.reset()
+        self.evaluator = Evaluator(blueprint, streams, self.recurrence, registry)
+        self.obs = self.recurrence.start(self.env.reset())
         self.env_steps = 0
         """Transitions so far, summed over environments."""
         self.iterations = 0
@@ -75,7 +71,8 @@ class Run:
 
     def restart_episodes(self) -> None:
         """Begin new episodes where the simulator's state could not be restored."""
-        self.obs = self.env.reset(Streams(self.seed).integer("env", self.iterations + 1))
+        obs = self.env.reset(Streams(self.seed).integer("env", self.iterations + 1))
+        self.obs = self.recurrence.start(obs)
         self.tracker.abandon()
 
     def state_dict(self) -> State:

@@ -83,12 +83,14 @@ def _score(blueprint: Blueprint, path: Path, episodes: int, *, render: bool, vid
         if video is not None:
             viewers.append(stack.enter_context(Film(video)).add)
 
-        def show() -> None:
+        def show(*_: object) -> None:
             frame = env.render()
             for viewer in viewers:
                 viewer(frame)
 
-        played = play(env, policy.algorithm.policy, episodes, seed=seed, each_step=show if viewers else None)
+        agent = policy.agent
+        each_step = show if viewers else None
+        played = play(env, agent.algorithm.policy, agent.recurrence, episodes, seed=seed, each_step=each_step)
     row = played.as_row()
     return Score(checkpoint, episodes, row["eval/return_mean"], row["eval/return_std"], row["eval/length_mean"], video)
 

@@ -119,7 +119,7 @@ def _parameters(name: str, part: object) -> Iterator[tuple[str, Tensor]]:
         case nn.Module():
             yield from ((f"{name}.{n}", p) for n, p in part.named_parameters() if p.requires_grad)
         case Learner():
-            yield from ((f"{name}.{n}", p) for n, p in part.state_dict()["parameters"].items())
+            yield from ((f"{name}.{n}", p) for n, p in part.parameters.items())
         case Mapping():
             for key, value in part.items():
                 yield from _parameters(f"{name}.{key}" if name else str(key), value)

@@ -14,7 +14,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from slmk.batch import Act, Obs, Step, Transition
+from slmk.batch import Act, Obs, Sample, Step, Transition
 from slmk.component import Component
 from slmk.config import AlgorithmConfig, MemoryConfig, NetworkConfig, PositiveInt
 from slmk.env_info import EnvInfo
@@ -94,6 +94,10 @@ class Rollout:
         """Append one vector step."""
         self.steps.append(_transition(obs, act, step))
 
+    def __len__(self) -> int:
+        """Vector steps held."""
+        return len(self.steps)
+
     def take(self) -> Transition:
         """All steps, stacked."""
         steps, self.steps = self.steps, []
@@ -128,15 +132,28 @@ class Recent:
         """Append one vector step; the oldest gives way."""
         self.steps.append(_transition(obs, act, step))
 
-    def sample(self, batch_size: int) -> Transition:
-        """Draw with replacement, (B, …)."""
+    def __len__(self) -> int:
+        """Transitions held."""
+        return len(self.steps) * self.num_envs
+
+    def sample(self, batch_size: int, *, gamma: float = 1.0, n_step: int = 1, progress: float = 0.0) -> Sample:
+        """Draw with replacement, (B, …); one step each.
+
+        Raises:
+            ValueError: `n_step` is not 1.
+        """
+        if n_step != 1:
+            raise ValueError("toy-sample gives transitions of one step only")
         device = self.generator.device
         rows = torch.randint(len(self.steps), (batch_size,), generator=self.generator, device=device).tolist()
         env = torch.randint(self.num_envs, (batch_size,), generator=self.generator, device=device)
         each = torch.arange(batch_size, device=device)
-        return _stack([self.steps[row] for row in rows]).map(lambda x: x[each, env])
+        drawn = _stack([self.steps[row] for row in rows]).map(lambda x: x[each, env])
+        fields = {name: getattr(drawn, name) for name in Transition.__slots__}
+        ones = torch.ones(batch_size, device=device)
+        return Sample(**fields, discount=gamma * ones, weight=ones, index=each)
 
-    def feedback(self, batch: Transition, error: Tensor) -> None:
+    def feedback(self, batch: Sample, error: Tensor) -> None:
         """Nothing: every transition is as likely as another."""
 
     def state_dict(self) -> dict[str, Any]:

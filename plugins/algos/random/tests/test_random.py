@@ -34,7 +34,7 @@ def build(space: spaces.Space[object], seed: int = 0) -> Uniform:
     """The algorithm for an action space, with its own stream."""
     cpu = torch.device("cpu")
     info = EnvInfo(4, {"obs": spaces.Box(-1, 1, (1,))}, space, cpu)
-    parts = Parts(Model({}, {}, {}), {}, torch.Generator().manual_seed(seed), "off", 0)
+    parts = Parts(Model({}, {}, {}), {}, torch.Generator().manual_seed(seed), "off", 0, 0)
     return Uniform(RandomConfig(), info, parts)
 
 

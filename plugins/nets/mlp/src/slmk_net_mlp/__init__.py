@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from slmk import Component, NetworkConfig, PositiveInt, hookimpl
+from slmk import Component, NetworkConfig, NonNegative, PositiveInt, hookimpl
 
 __all__ = ["MLPConfig"]
 
@@ -21,6 +21,8 @@ class MLPConfig(NetworkConfig):
     """Initial weights: ``orthogonal`` (gain √2, biases 0), ``lecun_uniform`` (±√(3 / inputs), biases 0; JAX's habit),
     ``kaiming_uniform`` (±√(6 / inputs), biases 0) or ``pytorch`` (±√(1 / inputs), biases too; that of its layers).
     The last layer's weights have gain 1 in the orthogonal scheme, and in all of them the gain of the role on top."""
+    out_gain: NonNegative = 0.0
+    """Gain of the last layer's weights; 0 for that of the role, which is what the algorithm asks for."""
     layer_norm: bool = False
     """Layer normalisation before each activation."""
     batch_norm: bool = False

@@ -58,7 +58,7 @@ class MLP(nn.Module):
         hidden_gain = math.sqrt(2) if config.init == "orthogonal" else 1.0
         for index, (width, wider) in enumerate(pairwise(widths)):
             self._add(str(index), linear(width, wider, config.init, generator, gain=hidden_gain))
-        self._add("out", linear(widths[-1], role.outputs, config.init, generator, gain=role.gain))
+        self._add("out", linear(widths[-1], role.outputs, config.init, generator, gain=config.out_gain or role.gain))
         self._hidden = tuple((f"weight_{index}", f"bias_{index}") for index in range(len(config.hidden)))
         self.norms = nn.ModuleList(_norm(config, width) for width in config.hidden) if _has_norm(config) else None
 

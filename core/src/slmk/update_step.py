@@ -1,0 +1,186 @@
+"""One update over some of a learner's objectives: a pure function of its state, eager or compiled as one graph."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from slmk.compilation import compiled
+from slmk.parameters import Adam, AdamState, FlatParameters, TrainedParameters
+from slmk.protocols import Metrics
+
+__all__ = ["Average", "Loss", "Objective", "State", "Target", "UpdateStep"]
+
+Loss = Callable[..., tuple[Tensor, Metrics]]
+"""``loss(*batch, **scalars) -> (0-dim loss, values)``: a pure function of parameters and arguments. 0-dim values are
+metrics; those with axes, such as the error of each sample, are what `Learner.step` returns."""
+State = tuple[dict[str, AdamState], list[Tensor]]
+"""What an update changes: parameters and moments of each objective, and the vectors of the target networks."""
+Result = tuple[Tensor, dict[str, Tensor]]
+"""Metrics as one vector (K,), and what losses gave besides."""
+
+TRIAL_STEPS = 15
+"""Steps of each measurement; the median counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A loss and what it trains. To the loss all other parameters are constants, so nothing needs detaching."""
+
+    loss: Loss
+    trains: Sequence[nn.Module]
+    """Parts of the learner's modules; parameters that do not require a gradient are left alone."""
+    optimiser: Adam = field(default_factory=Adam)
+    sees_metrics: bool = False
+    """Whether the loss takes ``metrics``, those that the objectives before it gave in the same step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """A target network: a copy that follows what is trained, target ← target + tau · (source − target)."""
+
+    target: nn.Module
+    source: nn.Module
+    """Of the same structure. Its buffers are copied, not averaged."""
+    tau: float = 0.0
+    """Share per step; 0 for a copy that moves by `Learner.sync` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A target network on a vector of its own, and what it follows."""
+
+    parameters: FlatParameters
+    objective: str
+    """By whose vector it moves."""
+    where: slice
+    """What of that vector."""
+    tau: float
+    buffers: Sequence[tuple[Tensor, Tensor]]
+    """Its own, and those that are copied to them."""
+
+    def move(self, flat: Tensor, source: Tensor, tau: float) -> None:
+        """Move `flat` by a share `tau` towards the parameters on `source`."""
+        if tau == 1.0:
+            flat.copy_(source[self.where])
+        else:
+            flat.lerp_(source[self.where], tau)
+        for mine, theirs in self.buffers:
+            mine.copy_(theirs)
+
+
+class UpdateStep:
+    """Takes objectives in order, each with the parameters that those before it have left; then moves the targets."""
+
+    def __init__(
+        self,
+        call: nn.Module,
+        objectives: Mapping[str, Objective],
+        parameters: Mapping[str, TrainedParameters],
+        targets: Sequence[Target],
+    ) -> None:
+        """
+        Args:
+            call: the module that calls the loss of an objective by its name.
+            objectives: those to take.
+            parameters: what each objective of the learner trains, also those not taken.
+            targets: target networks.
+        """
+        self._call = call
+        self._objectives = dict(objectives)
+        self._parameters = dict(parameters)
+        self._targets = list(targets)
+        self._compiled: Callable[..., Result] | None = None
+        self.names: tuple[str, ...] = ()
+        """Of the metrics."""
+        self.history: list[Tensor] = []
+        """Metrics (K,) of the steps taken, until `Learner.metrics` reads them."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether compiling was tried in vain."""
+        return self._compiled == self._update
+
+    def __call__(self, choice: str, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> Result:
+        """Change `state` in place, ``compiled`` or ``eager`` as `choice` says."""
+        if choice == "eager":
+            return self._update(state, batch, scalars)
+        if self._compiled is not None:
+            return self._compiled(state, batch, scalars)
+        return self._compile(state, batch, scalars)
+
+    def seconds(self, choice: str, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> float:
+        """Median time of one step on a copy of `state`, after a warm-up; nothing that training uses is changed."""
+        trained, targets = state
+        copy = {name: tuple(x.clone() for x in each) for name, each in trained.items()}, [x.clone() for x in targets]
+        buffers = [(buffer, buffer.clone()) for buffer in self._call.buffers()]
+        seconds = []
+        for _ in range(TRIAL_STEPS):
+            start = perf_counter()
+            self(choice, copy, batch, scalars)[0].sum().item()  # type: ignore[arg-type]
+            seconds.append(perf_counter() - start)
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        return sorted(seconds[2:])[len(seconds[2:]) // 2]
+
+    def _compile(self, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> Result:
+        """Make the first compiled step; where that fails, warn once and stay eager: a slow run beats a dead one."""
+        step = compiled(self._update, next(self._call.parameters()).device)
+        try:
+            result: Result = step(state, batch, scalars)
+        except Exception as error:
+            warnings.warn(f"compiling the update failed, going on without: {str(error).splitlines()[0]}", stacklevel=2)
+            step = self._update
+            result = step(state, batch, scalars)
+        self._compiled = step
+        return result
+
+    def _update(self, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> Result:
+        trained, targets = state
+        metrics: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
+        for name in self._objectives:
+            values = self._descend(name, state, batch, scalars, metrics)
+            metrics |= {key: value for key, value in values.items() if value.dim() == 0}
+            outputs |= {key: value for key, value in values.items() if value.dim() > 0}
+        with torch.no_grad():
+            for target, flat in zip(self._targets, targets, strict=True):
+                if target.tau:
+                    target.move(flat, trained[target.objective][0], target.tau)
+        self.names = tuple(metrics)
+        return torch.stack(list(metrics.values())), outputs
+
+    def _descend(
+        self, name: str, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor], metrics: Metrics
+    ) -> Metrics:
+        """One step of Adam for one objective; its values, detached, and the norm of its gradient."""
+        objective, mine = self._objectives[name], state[0][name]
+        arguments: dict[str, Any] = {key: value for key, value in scalars.items() if not key.startswith("lr/")}
+        if objective.sees_metrics:
+            arguments["metrics"] = dict(metrics)
+        with torch.enable_grad():
+            leaf = mine[0].detach().requires_grad_()
+            views = self._views(state) | self._parameters[name].views(leaf)
+            loss, values = functional_call(self._call, views, (name, *batch), arguments)
+            (gradient,) = torch.autograd.grad(loss, leaf)
+        with torch.no_grad():
+            norm = objective.optimiser.step(mine, gradient, scalars[f"lr/{name}"])
+        label = "update/grad_norm" if len(self._parameters) == 1 else f"update/{name}_grad_norm"
+        return {key: value.detach() for key, value in values.items()} | {label: norm}
+
+    def _views(self, state: State) -> dict[str, Tensor]:
+        """All parameters by name, as constants."""
+        trained, targets = state
+        views: dict[str, Tensor] = {}
+        for name, parameters in self._parameters.items():
+            views |= parameters.views(trained[name][0])
+        for target, flat in zip(self._targets, targets, strict=True):
+            views |= target.parameters.views(flat)
+        return views
