@@ -1,4 +1,4 @@
-"""Writes the generated pages of the documentation: hooks, command line, plugins, and the list of the kernel's modules.
+"""Writes the generated pages of the documentation: hooks, command line, plugins, and lists in pages written by hand.
 
 ``python docs/generate.py`` writes them; `tests/test_docs.py` compares. Everything is read from docstrings, click
 commands and the registry, so a page is mended where the thing that it describes is.
@@ -63,17 +63,23 @@ _ALIASES = (
 )
 _SECTION = re.compile(r"(Args|Returns|Raises):")
 _BUILT_IN = "slmk"
-_MARKERS = "<!-- modules: begin (written by docs/generate.py) -->\n", "<!-- modules: end -->"
+_USES = {"take": "on-policy", "sample": "off-policy", "none": "none"}
+"""What an algorithm learns from, by its need of a memory."""
 
 
 def pages() -> dict[Path, str]:
     """The content of every generated page, and of every page with a generated part, by path."""
-    architecture = DOCS / "architecture.md"
+    architecture, readme, registry = DOCS / "architecture.md", DOCS.parent / "README.md", get_registry()
     return {
         DOCS / "hooks.md": hooks_page(),
         DOCS / "cli.md": cli_page(),
-        DOCS / "plugins.md": plugins_page(get_registry()),
-        architecture: with_modules(architecture.read_text(encoding="utf-8")),
+        DOCS / "plugins.md": plugins_page(registry),
+        architecture: with_part(architecture.read_text(encoding="utf-8"), "modules", modules_table()),
+        readme: with_part(
+            with_part(readme.read_text(encoding="utf-8"), "algorithms", algorithms_table(registry)),
+            "plugins",
+            components_table(registry),
+        ),
     }
 
 
@@ -219,11 +225,10 @@ def plugins_page(registry: Registry) -> str:
 
 def _components_part(kind: Kind, registry: Registry) -> Iterator[str]:
     yield f"## {_TITLES[kind.name][0]}\n"
-    for row in registry.rows():
-        if row.kind == kind.name and _is_first_party(row):
-            found = registry.find(row.kind, row.name)
-            assert isinstance(found, Component)
-            yield _component_part(kind, found, row.distribution)
+    for row in _first_party(registry, kind.name):
+        found = registry.find(row.kind, row.name)
+        assert isinstance(found, Component)
+        yield _component_part(kind, found, row.distribution)
 
 
 def _is_first_party(row: Row) -> bool:
@@ -261,14 +266,37 @@ def _option(name: str, options: type[Config], schema: dict[str, Any]) -> tuple[s
     return f"`{name}`", type_words(option, schema.get("$defs", {})), default, option.get("description", "")
 
 
-# Modules
+# Parts of pages
 
 
-def with_modules(page: str) -> str:
-    """`page` with the list of the kernel's modules between its markers."""
-    begin, end = _MARKERS
+def with_part(page: str, name: str, text: str) -> str:
+    """`page` with `text` between the markers of that name."""
+    begin, end = f"<!-- {name}: begin (written by docs/generate.py) -->\n", f"<!-- {name}: end -->"
     before, rest = page.split(begin)
-    return f"{before}{begin}\n{modules_table()}\n{rest[rest.index(end) :]}"
+    return f"{before}{begin}\n{text}\n{rest[rest.index(end) :]}"
+
+
+def algorithms_table(registry: Registry) -> str:
+    """What each first-party algorithm is and learns from, with a link to its page."""
+    rows = []
+    for row in _first_party(registry, "algo"):
+        found = registry.find("algo", row.name)
+        assert isinstance(found, Component)
+        config: Any = found.config
+        link = f"[`{row.name}`](plugins/algos/{row.name}/README.md)"
+        rows.append((link, found.summary, _USES[config.memory], ", ".join(f"`{role}`" for role in config.roles)))
+    return _table(("Algorithm", "What it is", "Learns from", "Networks"), rows)
+
+
+def components_table(registry: Registry) -> str:
+    """Names of the first-party components of each kind but algorithms."""
+    kinds = (kind for kind in KINDS if kind != "algo")
+    rows = ((_TITLES[kind][0], ", ".join(f"`{row.name}`" for row in _first_party(registry, kind))) for kind in kinds)
+    return _table(("Kind", "Plugins"), rows)
+
+
+def _first_party(registry: Registry, kind: str) -> list[Row]:
+    return [row for row in registry.rows() if row.kind == kind and _is_first_party(row)]
 
 
 def modules_table() -> str:

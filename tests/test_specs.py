@@ -28,26 +28,30 @@ def test_spec_resolves_to_itself(path, tmp_path):
     assert random_return(path.parent, blueprint.env.config.model_dump()) is not None
 
 
+SHORT = {
+    "env": {"vectorization": "'sync'"},
+    "algorithm": {"minibatches": 2, "epochs": 1, "learning_starts": 0, "batch_size": 16},
+    "memory": {"capacity": 2000},
+}
+"""Options, where there are such, with which any algorithm learns soon."""
+
+
+def shortened(blueprint):
+    """Overrides that make the spec's run short."""
+    for section, options in SHORT.items():
+        known = type(getattr(blueprint, section).config).model_fields
+        yield from (f"{section}.{name}={value}" for name, value in options.items() if name in known)
+    if blueprint.algorithm.config.memory == "take":
+        yield "algorithm.horizon=16"
+
+
 @pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_spec_runs_two_iterations(path):
+def test_spec_learns_twice(path):
     """On its real environment, a shortened version acts and learns twice with finite metrics."""
-    small = ["run.compile='off'", "env.vectorization='sync'", "algorithm.horizon=16", "algorithm.minibatches=2"]
-    run = Run(slmk.load(path, [*small, "algorithm.epochs=1"]), seed=0)
+    run = Run(slmk.load(path, ["run.compile='off'", *shortened(slmk.load(path))]), seed=0)
     try:
-        metrics = list(islice(iterate(run), 2))
+        metrics = list(islice((row for row in islice(iterate(run), 100) if row), 2))
     finally:
         run.close()
     assert len(metrics) == 2
     assert all(torch.isfinite(value) for row in metrics for value in row.values())
-    assert run.env_steps == 2 * 16 * run.num_envs
-
-
-def test_the_demo_is_the_cartpole_spec():
-    """`slmk run` without arguments trains what specs/classic/ppo_cartpole.toml says, with a report."""
-    from slmk.cli.train import DEMO
-
-    demo, spec = slmk.load(DEMO), slmk.load(SPECS / "classic" / "ppo_cartpole.toml")
-    for section in ("env", "algorithm", "memory", "networks", "normalizers", "target"):
-        assert getattr(demo, section) == getattr(spec, section)
-    assert demo.run.env_steps == spec.run.env_steps
-    assert "report" in [part.component.name for part in demo.reporters]

@@ -163,6 +163,14 @@ class IgnoresTheMask(ActorCritic):
         return super().act({name: x for name, x in obs.items() if name != "mask"}, progress)
 
 
+class ZeroesWhatIsRemembered(ActorCritic):
+    """Trains as if every step began an episode."""
+
+    def loss(self, obs, raw, advantage, returns):
+        obs = {name: 0 * x if name.startswith("carry/") else x for name, x in obs.items()}
+        return super().loss(obs, raw, advantage, returns)
+
+
 class HasDeadParameters(ActorCritic):
     """Gives the optimiser a layer that the loss does not use."""
 
@@ -199,7 +207,7 @@ class CrashesOnBits(ActorCritic):
 
 
 BROKEN = {
-    ForgetsItsStream: {"exact_resume"},
+    ForgetsItsStream: {"exact_resume", "recurrent_networks"},
     TakesCutsForEnds: {"learns_value_beyond_time_limit", "learns_value_of_own_episode"},
     LeaksAcrossCuts: {"learns_value_of_own_episode"},
     ExploresAtEvaluation: {"policy"},
@@ -208,11 +216,12 @@ BROKEN = {
     NamesMetricsWithoutGroup: {"metrics"},
     WaitsForTheDevice: {"no_host_sync"},
     SelectsByMask: {"no_host_sync"},
-    IgnoresTheMask: {"mask"},
-    HasDeadParameters: {"every_parameter_learns"},
-    UsesGlobalRandomness: {"random_streams", "exact_resume", "policy"},
+    IgnoresTheMask: {"mask", "recurrent_networks"},
+    ZeroesWhatIsRemembered: {"recurrent_networks"},
+    HasDeadParameters: {"every_parameter_learns", "recurrent_networks"},
+    UsesGlobalRandomness: {"random_streams", "exact_resume", "recurrent_networks", "policy"},
     CountsFromZero: {"action_spaces", "mask"},
-    CrashesOnBits: {"action_spaces", "mask", "every_parameter_learns"},
+    CrashesOnBits: {"action_spaces", "mask", "every_parameter_learns", "recurrent_networks"},
 }
 
 

@@ -21,7 +21,8 @@ from slmk.registry import Registry
 from slmk.session import run_session
 from slmk.testing import Subject, check_subject, checks_of
 from slmk.testing.toy_envs import TASKS, ToyEnv
-from slmk.testing.toy_parts import Recent, RecentConfig, Rollout, RolloutConfig, TwoLayers, TwoLayersConfig
+from slmk.testing.toy_networks import Elman, ElmanConfig, TwoLayers, TwoLayersConfig
+from slmk.testing.toy_parts import Recent, RecentConfig, Rollout, RolloutConfig
 
 
 class StoresTheNextEpisode(Rollout):
@@ -79,8 +80,8 @@ class SavesNothing(Rollout):
 class PrefersTheFirst(Recent):
     """Draws the first of two draws that is older."""
 
-    def sample(self, batch_size):
-        both = super().sample(2 * batch_size)
+    def sample(self, batch_size, **options):
+        both = super().sample(2 * batch_size, **options)
         order = both.reward.view(2, -1).argmin(0) * batch_size + torch.arange(batch_size)
         return both.map(lambda x: x[order])
 
@@ -126,24 +127,24 @@ class HasAnUnusedLayer(TwoLayers):
 class NormalisesByTheBatch(TwoLayers):
     """Subtracts the mean of whoever acts at the same time."""
 
-    def forward(self, obs):
-        x = super().forward(obs)
+    def forward(self, obs, members=None):
+        x = super().forward(obs, members)
         return x - x.reshape(-1, x.shape[-1]).mean(0)
 
 
 class NeedsABatch(TwoLayers):
     """Cannot do with a single observation."""
 
-    def forward(self, obs):
-        x = super().forward(obs)
+    def forward(self, obs, members=None):
+        x = super().forward(obs, members)
         return x if x.dim() > 1 else x[None]
 
 
 class LooksAtValues(TwoLayers):
     """Decides by a tensor's value, which no graph can hold."""
 
-    def forward(self, obs):
-        x = super().forward(obs)
+    def forward(self, obs, members=None):
+        x = super().forward(obs, members)
         return x if x.sum() > -1e9 else -x
 
 
@@ -154,8 +155,60 @@ class HidesAProjection(TwoLayers):
         super().__init__(config, inputs, role, generator)
         self.hidden = [torch.randn(role.outputs, role.outputs, generator=generator)]
 
-    def forward(self, obs):
-        return super().forward(obs) @ self.hidden[0]
+    def forward(self, obs, members=None):
+        return super().forward(obs, members) @ self.hidden[0]
+
+
+class CopiesItsMembers(TwoLayers):
+    """Draws one member, and takes it for all of them."""
+
+    def __init__(self, config, inputs, role, generator):
+        super().__init__(config, inputs, role, generator)
+        if role.ensemble:
+            for parameter in self.parameters():
+                parameter.data[:] = parameter.data[:1]
+
+
+class AnswersWithEveryMember(TwoLayers):
+    """Does not listen to who is asked."""
+
+    def forward(self, obs, members=None):
+        return super().forward(obs)
+
+
+class NeverForgets(Elman):
+    """Takes no notice of where episodes begin."""
+
+    def forward(self, obs, members=None):
+        return super().forward({**obs, "first": torch.zeros_like(obs["first"])}, members)
+
+
+class ForgetsEveryStep(Elman):
+    """Unrolls as if every step began an episode, so that what is carried is lost."""
+
+    def forward(self, obs, members=None):
+        return super().forward({**obs, "first": torch.ones_like(obs["first"])}, members)
+
+
+class LearnsNothingOfTime(Elman):
+    """Cuts the gradient between steps."""
+
+    def _next(self, x, hidden):
+        return super()._next(x, hidden.detach())
+
+
+class StatesTheWrongWidth(Elman):
+    """Remembers less than it says."""
+
+    def advance(self, obs):
+        return super().advance(obs)[..., :-1]
+
+
+class RemembersWithoutLooking(Elman):
+    """Carries on what it remembers as it is."""
+
+    def advance(self, obs):
+        return obs["carry"].clone()
 
 
 class MovesWhenUsed(Running):
@@ -354,10 +407,17 @@ BROKEN = {
     "net": {
         DrawsGlobalWeights: {"initial_weights"},
         HasAnUnusedLayer: {"every_parameter_gets_a_gradient"},
-        NormalisesByTheBatch: {"rows_are_independent"},
+        NormalisesByTheBatch: {"rows_are_independent", "ensemble"},
         NeedsABatch: {"shapes", "rows_are_independent"},
         LooksAtValues: {"compiles"},
         HidesAProjection: {"state_round_trip", "works_with_functional_call"},
+        CopiesItsMembers: {"ensemble"},
+        AnswersWithEveryMember: {"ensemble"},
+        NeverForgets: {"unrolls_as_it_steps", "forgets_where_episodes_begin"},
+        ForgetsEveryStep: {"unrolls_as_it_steps", "forgets_where_episodes_begin", "learns_through_time"},
+        LearnsNothingOfTime: {"learns_through_time"},
+        StatesTheWrongWidth: {"remembers_so_much", "unrolls_as_it_steps"},
+        RemembersWithoutLooking: {"remembers_so_much", "unrolls_as_it_steps"},
     },
     "normalizer": {
         MovesWhenUsed: {"is_frozen", "identity_before_data", "inverse"},
@@ -379,7 +439,7 @@ BROKEN = {
 }
 RIGHT = {
     "memory": (Rollout, Recent),
-    "net": (TwoLayers,),
+    "net": (TwoLayers, Elman),
     "normalizer": (Running,),
     "reporter": (Writer,),
     "launcher": (InTurn,),
@@ -398,7 +458,9 @@ def config_of(kind, part):
     """The config class of a part of this file."""
     if kind == "memory":
         return RolloutConfig if issubclass(part, Rollout) else RecentConfig
-    configs = {"net": TwoLayersConfig, "normalizer": RunningConfig, "reporter": OneConfig, "launcher": OtherConfig}
+    if kind == "net":
+        return ElmanConfig if issubclass(part, Elman) else TwoLayersConfig
+    configs = {"normalizer": RunningConfig, "reporter": OneConfig, "launcher": OtherConfig}
     return configs.get(kind, EnvConfig)
 
 

@@ -131,6 +131,18 @@ def test_normal_samples_have_its_moments() -> None:
     assert abs(raw.std().item() - 3) < 4 * 3 / math.sqrt(2 * 40_000)
 
 
+def test_normal_at_given_noise() -> None:
+    """At noise −1 and 2 a Gaussian with mean 3 and deviation 2 gives 1 and 7, with gradients 1 and 2 · noise."""
+    mean, log_std = torch.full((2,), 3.0, requires_grad=True), torch.full((2,), math.log(2), requires_grad=True)
+    raw = Normal(mean, log_std).at(torch.tensor([-1.0, 2.0]))
+    assert raw.tolist() == pytest.approx([1.0, 7.0])
+    raw.sum().backward()
+    assert mean.grad is not None
+    assert log_std.grad is not None
+    assert mean.grad.tolist() == [1.0, 1.0]
+    assert log_std.grad.tolist() == pytest.approx([-2.0, 4.0])
+
+
 def test_tanh_normal_agrees_with_a_transformed_distribution() -> None:
     """The density after tanh is PyTorch's, taken at the raw action."""
     mean, log_std = draw(*BATCH, 2), draw(*BATCH, 2, seed=2)

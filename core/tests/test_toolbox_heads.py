@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -30,12 +31,12 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("gaussian", ["state_independent", "state_dependent", "tanh"])
+@pytest.mark.parametrize("gaussian", get_args(Gaussian))
 @pytest.mark.parametrize("name", SPACES)
 def test_actions_are_valid(name: str, gaussian: Gaussian) -> None:
     """Samples and modes of every head, also for extreme features, belong to the space, dtype and shape included."""
     space = SPACES[name]
-    if gaussian == "tanh" and name == "open box":
+    if gaussian.startswith("tanh") and name == "open box":
         pytest.skip("refused; see test_tanh_needs_bounds")
     head = action_head(space, gaussian=gaussian)
     features = 20 * torch.randn(50, head.outputs, generator=torch.Generator().manual_seed(0))
@@ -56,6 +57,7 @@ def test_actions_are_valid(name: str, gaussian: Gaussian) -> None:
         (MATRIX, "state_independent", 6),
         (MATRIX, "state_dependent", 12),
         (MATRIX, "tanh", 12),
+        (MATRIX, "tanh_clamped", 12),
     ],
 )
 def test_outputs(space: spaces.Space[object], gaussian: Gaussian, outputs: int) -> None:
@@ -80,12 +82,24 @@ def test_squashing_to_the_bounds() -> None:
     assert head.to_env(raw[:2]).tolist() == expected[:2]
 
 
-@pytest.mark.parametrize("gaussian", ["state_independent", "state_dependent", "tanh"])
+@pytest.mark.parametrize("gaussian", get_args(Gaussian))
 def test_initial_standard_deviation(gaussian: Gaussian) -> None:
     """Where the network gives 0, the standard deviation is exp(log_std_init)."""
     head = action_head(MATRIX, gaussian=gaussian, log_std_init=-0.7)
     policy = head(torch.zeros(5, head.outputs), {})
     torch.testing.assert_close(policy.log_std.expand(5, 6), torch.full((5, 6), -0.7))
+
+
+def test_clamped_deviation() -> None:
+    """The log standard deviation is what the network gives, within [−20, 2], beyond which there is no gradient."""
+    head = action_head(BOX, gaussian="tanh_clamped")
+    features = torch.tensor([[0.5, 0.6, -1.5, 1.0], [0.5, 0.6, -21.0, 2.5]], requires_grad=True)
+    policy = head(features, {})
+    assert policy.mean.tolist() == features[:, :2].tolist()
+    assert policy.log_std.tolist() == [[-1.5, 1.0], [-20.0, 2.0]]
+    policy.log_std.sum().backward()
+    assert features.grad is not None
+    assert features.grad.tolist() == [[0, 0, 1, 1], [0, 0, 0, 0]]
 
 
 def test_state_independent_deviation_is_a_parameter() -> None:
@@ -108,10 +122,11 @@ def test_mask_group_forbids_actions() -> None:
     assert (head.to_env(raw) == 7).all()
 
 
-def test_tanh_needs_bounds() -> None:
+@pytest.mark.parametrize("gaussian", ["tanh", "tanh_clamped"])
+def test_tanh_needs_bounds(gaussian: Gaussian) -> None:
     """Squashing into an unbounded Box is refused with the path of the option and what to choose."""
     with pytest.raises(SpecError, match=r"algorithm\.gaussian: squashed actions need finite bounds"):
-        action_head(OPEN, gaussian="tanh")
+        action_head(OPEN, gaussian=gaussian)
 
 
 @pytest.mark.parametrize("space", [spaces.Text(3), spaces.Box(0, 255, (2,), np.uint8)])

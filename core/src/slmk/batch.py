@@ -94,3 +94,13 @@ class Sample(Transition):
     or that lie beyond the end of an episode."""
     index: Tensor
     """Where it came from (B,), for `Memory.feedback`."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Sample:
+        """The same sample with `function` applied to every tensor."""
+        plain = Transition.map(self, function)
+        return Sample(
+            **{name: getattr(plain, name) for name in Transition.__slots__},
+            discount=function(self.discount),
+            weight=function(self.weight),
+            index=function(self.index),
+        )

@@ -174,7 +174,10 @@ class Normalizer(Protocol):
 
 
 class Reporter(Protocol):
-    """Consumes metrics rows. Isolated: one that raises is switched off with a warning."""
+    """Consumes metrics rows. Isolated: one that raises is switched off with a warning.
+
+    One that holds files or connections may offer ``close()``, called last, also after an error.
+    """
 
     scope: Literal["seed", "trial"]
     """``seed``: one instance in each session's process. ``trial``: one in the parent, which sees every session."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from slmk.config import AlgorithmConfig
 from slmk.errors import SpecError
+from slmk.protocols import Memory
 from slmk.run import Run
 from slmk.state import get_state
 from slmk.testing.algorithm_runs import (
@@ -26,6 +28,7 @@ from slmk.testing.checkpoints import through_a_file
 from slmk.testing.compare import copy_of, equal, first_difference
 from slmk.testing.host_sync import host_syncs
 from slmk.testing.probe import ACTION_SPACES, assert_actions
+from slmk.testing.recurrent_runs import recurrent
 from slmk.testing.subject import Skip, Subject
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "check_algo_observation_groups",
     "check_algo_policy",
     "check_algo_random_streams",
+    "check_algo_recurrent_networks",
 ]
 
 
@@ -95,12 +99,7 @@ def check_algo_every_parameter_learns(subject: Subject) -> None:
     """Every trainable parameter changes within a few iterations."""
     learns(subject)
     for name in first_of_each(subject):
-        run = build_probe_run(subject, name)
-        before = {key: value.detach().clone() for key, value in trainable_parameters(run.algorithm).items()}
-        learn(run, 2)
-        after = trainable_parameters(run.algorithm)
-        still = [key for key, value in before.items() if equal(value, after[key].detach())]
-        assert not still, f"with {name} actions these parameters never change: {', '.join(still)}"
+        _assert_every_parameter_learns(build_probe_run(subject, name), f"{name} actions")
 
 
 def check_algo_metrics(subject: Subject) -> None:
@@ -155,18 +154,28 @@ def check_algo_policy(subject: Subject) -> str | None:
 
 def check_algo_exact_resume(subject: Subject) -> None:
     """A run that goes on from a checkpoint repeats the straight one bit for bit, in metrics and in state."""
-    straight, resumed = _run_with_normalizers(subject), _run_with_normalizers(subject)
-    learn(straight, 1)
-    resumed.load_state_dict(through_a_file(straight.state_dict(), straight.env.info.device))
-    for index, pair in enumerate(zip(learn(straight, 2), learn(resumed, 2), strict=True), 1):
-        difference = first_difference(*pair)
-        assert difference is None, f"{difference} differs in iteration {index} after resuming"
-    difference = first_difference(straight.state_dict() | {"seconds": 0}, resumed.state_dict() | {"seconds": 0})
-    assert difference is None, f"{difference} differs two iterations after resuming"
+    _assert_exact_resume(subject, next(supported_spaces(subject)))
+
+
+def check_algo_recurrent_networks(subject: Subject) -> None:
+    """Acts, trains every parameter and resumes exactly with networks that remember, actions being masked where any are.
+
+    Algorithms are not told: what networks remember comes to them with the observations, and back with the batch.
+    """
+    learns(subject)
+    remembering, spaces = recurrent(subject), first_of_each(subject)
+    for name in spaces:
+        try:
+            run = build_probe_run(remembering, name, mask=name == "discrete")
+        except SpecError as error:
+            raise Skip(f"it refuses recurrent networks: {error}") from error
+        _act_and_learn(run)
+        _assert_every_parameter_learns(run, f"recurrent networks and {name} actions")
+    _assert_exact_resume(remembering, spaces[0])
 
 
 def check_algo_no_host_sync(subject: Subject) -> None:
-    """Neither `act` nor `learn` reads a value back from the device."""
+    """Neither `act` nor `learn` reads a value back from the device; what the memory does is its own affair."""
     run = build_probe_run(subject)
     learn(run, 1)
     with host_syncs() as found:
@@ -179,7 +188,7 @@ def check_algo_no_host_sync(subject: Subject) -> None:
             run.memory.add(run.obs, act, step)
         run.obs = step.obs
     with host_syncs() as found:
-        run.algorithm.learn(run.memory, 0.5)  # type: ignore[arg-type]
+        run.algorithm.learn(cast("Memory", _Aside(run.memory, found)), 0.5)
     assert not found, f"learn waits for the device: {found[0]}"
 
 
@@ -200,6 +209,26 @@ def check_algo_gradient_steps(subject: Subject) -> None:
         )
 
 
+class _Aside:
+    """A memory of which nothing is found."""
+
+    def __init__(self, memory: Memory | None, found: list[str]) -> None:
+        self._memory = memory
+        self._found = found
+
+    def __len__(self) -> int:
+        return len(cast("Memory", self._memory))
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            before = len(self._found)
+            result = getattr(self._memory, name)(*args, **options)
+            del self._found[before:]
+            return result
+
+        return call
+
+
 def _act_and_learn(run: Run) -> None:
     """Act, evaluate and learn once; the probe examines the actions."""
     horizon, num_envs = run.algorithm.horizon, run.num_envs
@@ -212,11 +241,29 @@ def _act_and_learn(run: Run) -> None:
     learn(run, 1)
 
 
-def _run_with_normalizers(subject: Subject) -> Run:
+def _assert_every_parameter_learns(run: Run, case: str) -> None:
+    before = {key: value.detach().clone() for key, value in trainable_parameters(run.algorithm).items()}
+    learn(run, 2)
+    after = trainable_parameters(run.algorithm)
+    still = [key for key, value in before.items() if equal(value, after[key].detach())]
+    assert not still, f"with {case} these parameters never change: {', '.join(still)}"
+
+
+def _assert_exact_resume(subject: Subject, action: str) -> None:
+    straight, resumed = (_run_with_normalizers(subject, action) for _ in range(2))
+    learn(straight, 1)
+    resumed.load_state_dict(through_a_file(straight.state_dict(), straight.env.info.device))
+    for index, pair in enumerate(zip(learn(straight, 2), learn(resumed, 2), strict=True), 1):
+        difference = first_difference(*pair)
+        assert difference is None, f"{difference} differs in iteration {index} after resuming"
+    difference = first_difference(straight.state_dict() | {"seconds": 0}, resumed.state_dict() | {"seconds": 0})
+    assert difference is None, f"{difference} differs two iterations after resuming"
+
+
+def _run_with_normalizers(subject: Subject, action: str) -> Run:
     """On the probe, with a normalizer in every role that the algorithm knows, so that these are resumed too."""
     sections = {"normalizer": {role: {"name": "running"} for role in _config(subject).normalizers}}
-    env = {"name": "toy-probe", "num_envs": 4, "action": next(supported_spaces(subject))}
-    return build_run(subject, env, sections=sections)
+    return build_run(subject, {"name": "toy-probe", "num_envs": 4, "action": action}, sections=sections)
 
 
 def _config(subject: Subject) -> type[AlgorithmConfig]:
@@ -232,6 +279,7 @@ ALGORITHM_CHECKS = (
     check_algo_random_streams,
     check_algo_policy,
     check_algo_exact_resume,
+    check_algo_recurrent_networks,
     check_algo_no_host_sync,
     check_algo_gradient_steps,
 )

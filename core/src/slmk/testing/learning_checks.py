@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import mean
 
 import torch
 from torch import Tensor
 
 from slmk.errors import SpecError
+from slmk.evaluation import play
 from slmk.loop import iterate
 from slmk.run import Run
 from slmk.testing.algorithm_runs import build_run, learns
+from slmk.testing.recurrent_runs import recurrent
 from slmk.testing.subject import Skip, Subject
 from slmk.testing.toy_envs import make_toy
 
@@ -19,6 +22,8 @@ __all__ = [
     "check_algo_learns_bandit",
     "check_algo_learns_continuous",
     "check_algo_learns_groups",
+    "check_algo_learns_masked",
+    "check_algo_learns_memory",
     "check_algo_learns_multi_binary",
     "check_algo_learns_multi_discrete",
     "check_algo_learns_value_beyond_time_limit",
@@ -55,6 +60,17 @@ def check_algo_learns_multi_binary(subject: Subject) -> str:
 def check_algo_learns_groups(subject: Subject) -> str:
     """Gets 70 % of the exclusive or of two observation groups right; either group alone gives 50 %."""
     return _check_return(subject, "toy-groups", least=0.7)
+
+
+def check_algo_learns_masked(subject: Subject) -> str:
+    """Picks the paying one of two allowed actions in 95 %, and never a forbidden one, which the bandit would tell."""
+    return _check_return(subject, "toy-masked", least=0.95)
+
+
+def check_algo_learns_memory(subject: Subject) -> str:
+    """With networks that remember, gets 90 % of two questions right about a cue seen before; without it is 50 %."""
+    learns(subject)
+    return _check_return(recurrent(subject, **subject.learning), "toy-memory", least=0.9)
 
 
 def check_algo_learns_value_beyond_time_limit(subject: Subject) -> str:
@@ -97,7 +113,7 @@ def _values(subject: Subject, task: str, right: tuple[float, float]) -> list[flo
 def _check_return(subject: Subject, task: str, *, least: float) -> str:
     learns(subject)
     run = _start(subject, task)
-    reached = _train(run, lambda run: _mean_reward(run, task), lambda reached: reached >= least)
+    reached = _train(run, lambda run: _mean_return(run, task), lambda reached: reached >= least)
     assert reached >= least, (
         f"return {reached:.3f} after {run.env_steps} env steps, expected {least} or more; "
         "give the check options with which it learns fast, or more learning_steps"
@@ -129,15 +145,11 @@ def _value(run: Run) -> Tensor:
     return run.algorithm.value({"obs": torch.eye(2, device=run.env.info.device)})  # type: ignore[attr-defined,no-any-return]
 
 
-def _mean_reward(run: Run, task: str) -> float:
-    """Mean reward of the policy in 512 steps, which is the mean return of one-step episodes."""
-    env = make_toy(task, num_envs=64, seed=1, device=str(run.env.info.device))
-    obs, rewards = env.reset(), []
-    for _ in range(8):
-        step = env.step(run.algorithm.policy(obs))
-        obs = step.obs
-        rewards.append(step.reward)
-    return float(torch.stack(rewards).mean())
+@torch.no_grad()
+def _mean_return(run: Run, task: str) -> float:
+    """Mean return of the policy in 512 episodes."""
+    env = make_toy(task, num_envs=64, device=str(run.env.info.device))
+    return float(mean(play(env, run.algorithm.policy, run.recurrence, 512, seed=1).returns))
 
 
 LEARNING_CHECKS = (
@@ -146,6 +158,8 @@ LEARNING_CHECKS = (
     check_algo_learns_multi_discrete,
     check_algo_learns_multi_binary,
     check_algo_learns_groups,
+    check_algo_learns_masked,
+    check_algo_learns_memory,
     check_algo_learns_value_beyond_time_limit,
     check_algo_learns_value_of_own_episode,
 )

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from typing import Any
 
-import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from slmk.batch import Obs
 from slmk.errors import SpecError
-from slmk.protocols import Role
 from slmk.testing.compare import copy_of, equal, first_difference
-from slmk.testing.subject import Subject
+from slmk.testing.network_inputs import (
+    INPUTS,
+    OUTPUTS,
+    build_network,
+    called_with,
+    draw_inputs,
+    draw_sequences,
+    supported_inputs,
+)
+from slmk.testing.recurrent_checks import RECURRENT_CHECKS
+from slmk.testing.subject import Skip, Subject
 
 __all__ = [
     "INPUTS",
     "NETWORK_CHECKS",
     "build_network",
     "check_net_compiles",
+    "check_net_ensemble",
     "check_net_every_parameter_gets_a_gradient",
     "check_net_initial_weights",
     "check_net_rows_are_independent",
@@ -32,47 +38,6 @@ __all__ = [
     "draw_inputs",
     "supported_inputs",
 ]
-
-Inputs = Mapping[str, spaces.Space[Any]]
-
-INPUTS: dict[str, Inputs] = {
-    "vector": {"obs": spaces.Box(-np.inf, np.inf, (3,), np.float32)},
-    "matrix": {"obs": spaces.Box(-1, 1, (2, 3), np.float32)},
-    "number": {"obs": spaces.Box(-1, 1, (), np.float32)},
-    "picture": {"pixels": spaces.Box(0, 255, (64, 64, 3), np.uint8)},
-    "discrete": {"obs": spaces.Discrete(3, start=1)},
-    "multi-discrete": {"obs": spaces.MultiDiscrete([3, 2])},
-    "multi-binary": {"obs": spaces.MultiBinary(3)},
-    "two groups": {"state": spaces.Box(-1, 1, (3,), np.float32), "hint": spaces.MultiBinary(2)},
-}
-"""Groups that a role may read, by name."""
-OUTPUTS = 5
-
-
-def build_network(subject: Subject, inputs: Inputs, seed: int = 0) -> nn.Module:
-    """The network under test, for a role with five outputs.
-
-    Raises:
-        SpecError: it cannot read these groups.
-    """
-    role = Role(OUTPUTS)
-    return subject.target()(subject.config(), inputs, role, torch.Generator().manual_seed(seed))  # type: ignore[no-any-return]
-
-
-def draw_inputs(inputs: Inputs, batch: tuple[int, ...], seed: int = 0) -> Obs:
-    """Random groups (*batch, *shape) with the dtypes of the contract."""
-    rng = np.random.default_rng(seed)
-    return {name: _draw(space, batch, rng) for name, space in inputs.items()}
-
-
-def supported_inputs(subject: Subject) -> Iterator[Inputs]:
-    """Those of `INPUTS` for which the network can be built."""
-    for inputs in INPUTS.values():
-        try:
-            build_network(subject, inputs)
-        except SpecError:
-            continue
-        yield inputs
 
 
 def check_net_shapes(subject: Subject) -> str | None:
@@ -85,7 +50,7 @@ def check_net_shapes(subject: Subject) -> str | None:
             refused.append(name)
             continue
         for batch in ((), (7,), (2, 7)):
-            _check_output(network, name, draw_inputs(inputs, batch), batch)
+            _check_output(network, name, draw_inputs(called_with(network, inputs), batch), batch)
     assert len(refused) < len(INPUTS), f"it refuses every kind of observation: {', '.join(refused)}"
     return f"refuses {', '.join(refused)}" if refused else None
 
@@ -147,17 +112,29 @@ def check_net_works_with_functional_call(subject: Subject) -> None:
     assert changed is None, f"functional_call changed the network's own {changed}"
 
 
+def check_net_ensemble(subject: Subject) -> None:
+    """An ensemble gives (members, *batch, outputs), any members on demand; each has features of its own."""
+    for groups in supported_inputs(subject):
+        try:
+            network = build_network(subject, groups, ensemble=3)
+        except SpecError as error:
+            raise Skip(f"it refuses ensembles: {error}") from error
+        obs = draw_inputs(called_with(network, groups), (2, 7))
+        with torch.no_grad():
+            features, some = network(obs), network(obs, members=torch.tensor([2, 0]))
+        expected = (3, 2, 7, OUTPUTS)
+        assert features.shape == expected, f"an ensemble's features have shape {tuple(features.shape)}, not {expected}"
+        assert not torch.allclose(features[0], features[1]), "two members are the same network: draw them apart"
+        assert torch.allclose(some, features[[2, 0]], atol=1e-5), "members=[2, 0] are not the members 2 and 0"
+
+
 def check_net_compiles(subject: Subject) -> None:
     """`torch.compile` traces it as one graph, with gradients, and the result agrees with eager to 1e-4."""
     inputs = next(supported_inputs(subject))
-    network, obs = build_network(subject, inputs), draw_inputs(inputs, (7,))
-    # A copy, since features such as batch normalisation may move buffers. The backend traces and compiles nothing.
-    compiled = torch.compile(copy.deepcopy(network), fullgraph=True, backend="aot_eager")
-    try:
-        found, expected = compiled(obs), network(obs)
-    except Exception as error:
-        raise AssertionError(f"torch.compile(fullgraph=True) fails: {error}") from error
-    assert torch.allclose(found, expected, atol=1e-4), "the compiled network gives other features"
+    network = build_network(subject, inputs)
+    _check_compiled(network, draw_inputs(inputs, (7,)))
+    if "carry" in inputs:
+        _check_compiled(network, draw_sequences(inputs, 3, 2))
 
 
 def check_net_state_round_trip(subject: Subject) -> None:
@@ -169,6 +146,16 @@ def check_net_state_round_trip(subject: Subject) -> None:
     other.load_state_dict(copy_of(one.state_dict()))
     with torch.no_grad():
         assert equal(one(obs), other(obs)), "a network with the loaded state_dict gives other features"
+
+
+def _check_compiled(network: nn.Module, obs: Obs) -> None:
+    # A copy, since features such as batch normalisation may move buffers. The backend traces and compiles nothing.
+    compiled = torch.compile(copy.deepcopy(network), fullgraph=True, backend="aot_eager")
+    try:
+        found, expected = compiled(obs), network(obs)
+    except Exception as error:
+        raise AssertionError(f"torch.compile(fullgraph=True) fails: {error}") from error
+    assert torch.allclose(found, expected, atol=1e-4), "the compiled network gives other features"
 
 
 def _check_output(network: nn.Module, name: str, obs: Obs, batch: tuple[int, ...]) -> None:
@@ -183,19 +170,6 @@ def _check_output(network: nn.Module, name: str, obs: Obs, batch: tuple[int, ...
     assert torch.isfinite(features).all(), f"features {where} are not finite"
 
 
-def _draw(space: spaces.Space[Any], batch: tuple[int, ...], rng: np.random.Generator) -> Tensor:
-    shape = (*batch, *(space.shape or ()))
-    match space:
-        case spaces.Discrete() | spaces.MultiDiscrete():
-            sizes = space.n if isinstance(space, spaces.Discrete) else space.nvec
-            return torch.as_tensor(rng.integers(space.start, space.start + sizes, shape))
-        case spaces.MultiBinary():
-            return torch.as_tensor(rng.integers(0, 2, shape, dtype=np.int8)).bool()
-        case spaces.Box() if space.dtype == np.uint8:
-            return torch.as_tensor(rng.integers(0, 256, shape, dtype=np.uint8))
-    return torch.as_tensor(rng.uniform(-1, 1, shape), dtype=torch.float32)
-
-
 NETWORK_CHECKS = (
     check_net_shapes,
     check_net_rows_are_independent,
@@ -204,5 +178,7 @@ NETWORK_CHECKS = (
     check_net_works_with_functional_call,
     check_net_compiles,
     check_net_state_round_trip,
+    check_net_ensemble,
+    *RECURRENT_CHECKS,
 )
 """All of these checks."""

@@ -1,81 +1,27 @@
-"""The simplest parts that keep the contract: a network, a rollout, a replay and an algorithm that does nothing.
+"""The simplest parts that keep the contract: a rollout, a replay, an algorithm that does nothing, and two networks.
 
 Contract checks put them beside the component under test, so that a fault is that component's own.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import Tensor
 
-from slmk.batch import Act, Obs, Sample, Step, Transition
+from slmk.batch import CARRY, Act, Obs, Sample, Step, Transition
 from slmk.component import Component
-from slmk.config import AlgorithmConfig, MemoryConfig, NetworkConfig, PositiveInt
+from slmk.config import AlgorithmConfig, MemoryConfig, PositiveInt
 from slmk.env_info import EnvInfo
-from slmk.errors import Problem, SpecError
 from slmk.hookspecs import hookimpl
-from slmk.protocols import Memory, Metrics, Parts, Role
+from slmk.protocols import Memory, Metrics, Parts
+from slmk.testing.toy_networks import ElmanConfig, TwoLayersConfig
 
-__all__ = ["Idle", "Recent", "Rollout", "TwoLayers"]
-
-
-class TwoLayersConfig(NetworkConfig):
-    """Options of ``toy-mlp``."""
-
-    width: PositiveInt = 32
-    """Units of the hidden layer."""
-
-
-class TwoLayers(nn.Module):
-    """A hidden layer of tanh units, with orthogonal weights, on groups of floats or bits joined in order."""
-
-    def __init__(
-        self,
-        config: TwoLayersConfig,
-        inputs: Mapping[str, spaces.Space[Any]],
-        role: Role,
-        generator: torch.Generator,
-    ) -> None:
-        """See `slmk.hookspecs.slmk_networks`.
-
-        Raises:
-            SpecError: a group is neither a Box nor MultiBinary.
-        """
-        super().__init__()
-        self._dims = {name: len(_shape(name, space)) for name, space in inputs.items()}
-        width = sum(math.prod(_shape(name, space)) for name, space in inputs.items())
-        self.weight = _orthogonal(config.width, width, math.sqrt(2), generator)
-        self.bias = nn.Parameter(torch.zeros(config.width))
-        self.weight_out = _orthogonal(role.outputs, config.width, role.gain, generator)
-        self.bias_out = nn.Parameter(torch.zeros(role.outputs))
-
-    def forward(self, obs: Obs) -> Tensor:
-        """Groups, each (*batch, *shape), to (*batch, outputs)."""
-        flat = [_flat(obs[name], dims) for name, dims in self._dims.items()]
-        hidden = torch.tanh(nn.functional.linear(torch.cat(flat, -1), self.weight, self.bias))
-        return nn.functional.linear(hidden, self.weight_out, self.bias_out)
-
-
-def _shape(name: str, space: spaces.Space[Any]) -> tuple[int, ...]:
-    if not isinstance(space, spaces.Box | spaces.MultiBinary):
-        raise SpecError([Problem(f"toy-mlp cannot read the group {name!r}", expected="a Box", found=str(space))])
-    return tuple(space.shape)
-
-
-def _flat(x: Tensor, dims: int) -> Tensor:
-    """(*batch, width) floats; bytes become numbers up to 1, which do not saturate the units."""
-    x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
-    return x.flatten(-dims) if dims else x.unsqueeze(-1)
-
-
-def _orthogonal(outputs: int, inputs: int, gain: float, generator: torch.Generator) -> nn.Parameter:
-    return nn.Parameter(nn.init.orthogonal_(torch.empty(outputs, inputs), gain, generator=generator))
+__all__ = ["Idle", "Recent", "Rollout"]
 
 
 class RolloutConfig(MemoryConfig):
@@ -119,13 +65,15 @@ class RecentConfig(MemoryConfig):
 
     capacity: PositiveInt = 100_000
     """Transitions kept, of all environments together."""
+    sequence: PositiveInt = 1
+    """Steps of each sample (L)."""
 
 
 class Recent:
-    """The most recent vector steps, from which transitions are drawn uniformly."""
+    """The most recent vector steps, from which transitions or sequences are drawn uniformly."""
 
     def __init__(self, config: RecentConfig, env: EnvInfo, horizon: int, generator: torch.Generator) -> None:
-        self.num_envs, self.generator = env.num_envs, generator
+        self.num_envs, self.generator, self.sequence = env.num_envs, generator, config.sequence
         self.steps: deque[Transition] = deque(maxlen=config.capacity // env.num_envs)
 
     def add(self, obs: Obs, act: Act, step: Step) -> None:
@@ -137,7 +85,7 @@ class Recent:
         return len(self.steps) * self.num_envs
 
     def sample(self, batch_size: int, *, gamma: float = 1.0, n_step: int = 1, progress: float = 0.0) -> Sample:
-        """Draw with replacement, (B, …); one step each.
+        """Draw with replacement, (B, …), or (L, B, …); one step each.
 
         Raises:
             ValueError: `n_step` is not 1.
@@ -145,13 +93,21 @@ class Recent:
         if n_step != 1:
             raise ValueError("toy-sample gives transitions of one step only")
         device = self.generator.device
-        rows = torch.randint(len(self.steps), (batch_size,), generator=self.generator, device=device).tolist()
+        start = torch.randint(len(self.steps), (batch_size,), generator=self.generator, device=device).tolist()
         env = torch.randint(self.num_envs, (batch_size,), generator=self.generator, device=device)
-        each = torch.arange(batch_size, device=device)
-        drawn = _stack([self.steps[row] for row in rows]).map(lambda x: x[each, env])
-        fields = {name: getattr(drawn, name) for name in Transition.__slots__}
-        ones = torch.ones(batch_size, device=device)
-        return Sample(**fields, discount=gamma * ones, weight=ones, index=each)
+        drawn = [self._at([row + k for row in start], env) for k in range(self.sequence)]
+        batch = _sequence(drawn) if self.sequence > 1 else drawn[0]
+        is_held = torch.tensor([[row + k < len(self.steps) for row in start] for k in range(self.sequence)])
+        weight = _weight(is_held.to(device), drawn).view_as(batch.reward)
+        discount = torch.full_like(batch.reward, gamma)
+        return Sample(
+            **_as_tree(batch), discount=discount, weight=weight, index=torch.arange(batch_size, device=device)
+        )
+
+    def _at(self, rows: list[int], env: Tensor) -> Transition:
+        """One transition (B, …) from each of some vector steps; the newest stands for later ones."""
+        each = torch.arange(len(rows), device=env.device)
+        return _stack([self.steps[min(row, len(self.steps) - 1)] for row in rows]).map(lambda x: x[each, env])
 
     def feedback(self, batch: Sample, error: Tensor) -> None:
         """Nothing: every transition is as likely as another."""
@@ -164,6 +120,20 @@ class Recent:
         """Restore both."""
         self.steps = deque((Transition(**step) for step in state["steps"]), self.steps.maxlen)
         self.generator.set_state(state["random"].cpu())
+
+
+def _sequence(steps: list[Transition]) -> Transition:
+    """Steps (B, …) as one sequence (L, B, …), with the carries of the first of them."""
+    whole = _stack(steps)
+    for obs in (whole.obs, whole.next_obs):
+        obs.update({name: x[0] for name, x in obs.items() if name.startswith(CARRY)})
+    return whole
+
+
+def _weight(is_held: Tensor, steps: list[Transition]) -> Tensor:
+    """1 for each of L steps (L, B) that is held and no episode ends before, else 0."""
+    goes_on = [torch.ones_like(is_held[0]), *(~(step.terminated | step.truncated) for step in steps[:-1])]
+    return (torch.stack(goes_on).cumprod(0) * is_held).float()
 
 
 def _transition(obs: Obs, act: Act, step: Step) -> Transition:
@@ -227,8 +197,12 @@ class Idle:
 
 @hookimpl
 def slmk_networks() -> list[Component]:
-    """The network."""
-    return [Component("toy-mlp", TwoLayersConfig, f"{__name__}:TwoLayers", "one hidden layer")]
+    """One that forgets and one that remembers."""
+    home = "slmk.testing.toy_networks"
+    return [
+        Component("toy-mlp", TwoLayersConfig, f"{home}:TwoLayers", "one hidden layer"),
+        Component("toy-recurrent", ElmanConfig, f"{home}:Elman", "one layer that remembers"),
+    ]
 
 
 @hookimpl

@@ -161,7 +161,10 @@ class Normal:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Draw ``mean + std · ε``; gradients pass through `mean` and `log_std`."""
-        noise = torch.empty_like(self.mean).normal_(generator=generator)
+        return self.at(torch.empty_like(self.mean).normal_(generator=generator))
+
+    def at(self, noise: Tensor) -> Tensor:
+        """``mean + std · ε`` for given standard normal `noise` ε (*batch, A), drawn where there is a generator."""
         return torch.addcmul(self.mean, self.log_std.exp(), noise)
 
     def mode(self) -> Tensor:

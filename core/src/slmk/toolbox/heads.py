@@ -17,16 +17,19 @@ from slmk.toolbox.distributions import Bernoulli, Categorical, Distribution, Mul
 
 __all__ = ["ActionHead", "Gaussian", "action_head", "head_outputs"]
 
-Gaussian = Literal["state_independent", "state_dependent", "tanh"]
+Gaussian = Literal["state_independent", "state_dependent", "tanh", "tanh_clamped"]
 """Kinds of continuous actions.
 
 ``state_independent``: a Gaussian whose log standard deviation is a parameter of the head; clipped to the bounds.
 ``state_dependent``: the network gives mean and standard deviation; clipped to the bounds.
 ``tanh``: as the one before, but squashed by tanh and stretched to the bounds, which must be finite.
+``tanh_clamped``: as ``tanh``, but the network gives the logarithm of the standard deviation, clamped, as in SAC.
 """
 
 MIN_STD = 1e-3
 """Added to standard deviations that a network gives, as in Brax."""
+LOG_STD_RANGE = (-20.0, 2.0)
+"""Of ``tanh_clamped``; the clamp of the SAC authors' own code."""
 
 
 class ActionHead(nn.Module):
@@ -167,6 +170,19 @@ class TanhHead(StateDependentHead):
         return _shaped(torch.lerp(self.low, self.high, (2 * raw).sigmoid().to(self.low.dtype)), self.shape)
 
 
+class TanhClampedHead(TanhHead):
+    """As `TanhHead`, with the logarithm of the standard deviation from the network: Haarnoja et al. (2018)."""
+
+    def __init__(self, space: spaces.Box, log_std_init: float) -> None:
+        super().__init__(space, log_std_init)
+        self.offset = log_std_init
+
+    def parameters_of(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation, each (*batch, A)."""
+        mean, log_std = features.chunk(2, -1)
+        return mean, (log_std + self.offset).clamp(*LOG_STD_RANGE)
+
+
 def head_outputs(space: spaces.Space[Any], gaussian: Gaussian = "state_independent") -> int:
     """How many features the head for `space` needs: known before the head is built.
 
@@ -211,7 +227,7 @@ def _continuous_head(space: spaces.Box, gaussian: Gaussian, log_std_init: float)
         hint = "choose 'state_independent' or 'state_dependent'"
         message = "squashed actions need finite bounds"
         raise SpecError([Problem(message, "algorithm.gaussian", expected="a bounded Box", found=str(space), hint=hint)])
-    return TanhHead(space, log_std_init)
+    return (TanhHead if gaussian == "tanh" else TanhClampedHead)(space, log_std_init)
 
 
 def _mask(obs: Obs) -> Tensor | None:

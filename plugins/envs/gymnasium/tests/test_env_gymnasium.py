@@ -444,3 +444,46 @@ def test_a_worker_that_dies_is_reported():
     with pytest.raises(RunError, match="worker process of the environments died"):
         env.step(torch.zeros(2, 1))
     env.close()
+
+
+@pytest.mark.parametrize("vectorization", ["native", "sync"])
+def test_only_what_is_kept_is_observed(vectorization):
+    """With ``keep`` observations are those entries of the whole ones, in the order named, final ones included."""
+    options = {"vectorization": vectorization, "max_episode_steps": 8}
+    part, whole = make("CartPole-v1", keep={"obs": (2, 0)}, **options), make("CartPole-v1", **options)
+    assert part.info.observation_spaces["obs"].shape == (2,)
+    assert part.info.observation_spaces["obs"].high[1] == whole.info.observation_spaces["obs"].high[0]
+    assert torch.equal(part.reset()["obs"], whole.reset()["obs"][:, [2, 0]])
+    for action, _ in zip(random_actions(whole.info), range(12), strict=False):
+        a, b = part.step(action), whole.step(action)
+        for mine, all_of_it in ((a.obs, b.obs), (a.final_obs, b.final_obs)):
+            assert torch.equal(mine["obs"], all_of_it["obs"][:, [2, 0]])
+            assert mine["obs"].is_contiguous()
+        assert (a.final_obs is a.obs) == (b.final_obs is b.obs)
+
+
+def test_groups_that_keep_does_not_name_stay_whole():
+    """Of nested observations one group loses rows, the others nothing."""
+    part, whole = (make("SlmkSampler-v0", keep=keep) for keep in ({"body/pose": (1,)}, {}))
+    one, other = part.reset(0), whole.reset(0)
+    assert torch.equal(one["body/pose"], other["body/pose"][:, 1:])
+    assert all(torch.equal(one[name], other[name]) for name in one if name != "body/pose")
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        ({"ob": (0,)}, "env.keep.ob: the environment has no such observation group"),
+        ({"obs": (0, 4)}, r"env.keep.obs: the group has no such entry \(expected indices from 0 to 3, found 4\)"),
+    ],
+)
+def test_what_is_not_there_cannot_be_kept(keep, message):
+    """A group or an entry that does not exist is a problem of the spec."""
+    with pytest.raises(SpecError, match=message):
+        make("CartPole-v1", keep=keep)
+
+
+def test_entries_of_a_choice_cannot_be_kept():
+    """Discrete observations have no entries to select."""
+    with pytest.raises(SpecError, match="selected from a Box with an axis only"):
+        make("FrozenLake-v1", keep={"obs": (0,)})

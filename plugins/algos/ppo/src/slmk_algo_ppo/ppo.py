@@ -9,16 +9,18 @@ from torch import Tensor
 
 from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
 from slmk.protocols import Memory
+from slmk.toolbox.actors import Actor
 from slmk.toolbox.advantages import gae
-from slmk.toolbox.heads import action_head, head_outputs
-from slmk.toolbox.returns import discounted
+from slmk.toolbox.heads import head_outputs
+from slmk.toolbox.rewards import ReturnScaler, explained_variance
 from slmk.toolbox.schedules import at
+from slmk.toolbox.surrogates import clipped_surrogate
 from slmk_algo_ppo import PPOConfig
 
 __all__ = ["PPO"]
 
 Rollout = dict[str, Any]
-"""What the loss needs of each transition, (T·N, …) tensors by name; ``obs`` is a dict of groups."""
+"""What the loss needs of each transition, by name, as `slmk.windows` cuts it; ``obs`` is a dict of groups."""
 
 
 class PPO:
@@ -40,84 +42,78 @@ class PPO:
         self.generator = parts.generator
         self.model = parts.model
         self.normalizers = dict(parts.normalizers)
-        self.head = action_head(env.action_space, gaussian=config.gaussian, log_std_init=config.log_std_init)
-        self.head.to(env.device)
+        self.actor = Actor(parts.model, env, gaussian=config.gaussian, log_std_init=config.log_std_init)
         self.learner = Learner(
-            {"model": self.model, "head": self.head},
+            {"actor": self.actor},
             self.loss,
             optimiser=Adam(eps=config.adam_eps, max_grad_norm=config.max_grad_norm),
             compile=parts.compile,
             steps_ahead=parts.iterations * config.epochs * config.minibatches,
         )
-        self.carry = torch.zeros(env.num_envs, device=env.device)
-        """γ times the running discounted return of each environment (N,), for reward scaling."""
+        self.scaler = ReturnScaler(config.gamma, env.num_envs, env.device)
 
-    @torch.no_grad()
     def act(self, obs: Obs, progress: float) -> Act:
         """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
-        raw = self.head(self.model("actor", obs), obs).sample(self.generator)
-        return Act(self.head.to_env(raw), {"raw": raw})
+        return self.actor.act(obs, self.generator)
 
-    @torch.no_grad()
     def policy(self, obs: Obs) -> Tensor:
         """The mode of the policy."""
-        return self.head.to_env(self.head(self.model("actor", obs), obs).mode())
+        return self.actor.mode(obs)
 
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Algorithm 1: estimate advantages, then several epochs of minibatch updates on the surrogate."""
         config = self.config
         rollout = memory.take()
-        data = self.prepare(rollout)
+        data, size = self.prepare(rollout), self.model.windows.count(rollout.reward.numel())
         lr, clip, entropy = (at(value, progress) for value in (config.lr, config.clip, config.entropy))
         for _ in range(config.epochs):
-            for index in self.minibatches(len(data["advantage"])):
+            for index in self.minibatches(size):
                 self.learner.step(data, index, lr=lr, clip=clip, entropy=entropy)
             if config.target_kl and self.learner.latest("policy/kl", config.minibatches) > config.target_kl:
                 break
         self.model.observe(rollout.obs)
-        return self.learner.metrics() | {"value/explained_variance": explained_variance(data)}
+        explained = explained_variance(data["returns"], data["value"])
+        return self.learner.metrics() | {"value/explained_variance": explained}
 
     def minibatches(self, size: int) -> Tensor:
-        """A random permutation of all samples as (minibatches, size / minibatches) indices."""
+        """A random permutation of all samples (or windows) as (minibatches, size / minibatches) indices."""
         order = torch.randperm(size, generator=self.generator, device=self.generator.device)
         return order.view(self.config.minibatches, -1)
 
     @torch.no_grad()
     def prepare(self, rollout: Transition) -> Rollout:
-        """Everything the loss needs of a (T, N) rollout, flattened to (T·N, …)."""
-        reward = self.scale_rewards(rollout)
+        """Everything the loss needs of a (T, N) rollout, cut into samples."""
+        terminated, truncated = rollout.terminated, rollout.truncated
+        reward = self.scaler(rollout.reward, terminated | truncated, self.normalizers.get("reward"))
         value, next_value = self.value(rollout.obs), self.value(rollout.next_obs)
-        ended = rollout.terminated, rollout.truncated
-        advantage, returns = gae(reward, value, next_value, *ended, self.config.gamma, self.config.lam)
+        gamma, lam = self.config.gamma, self.config.lam
+        advantage, returns = gae(reward, value, next_value, terminated, truncated, gamma, lam)
         if "value" in self.normalizers:
             self.normalizers["value"].update(returns)
         if "advantage" in self.normalizers:
             self.normalizers["advantage"].update(advantage)
             advantage = self.normalizers["advantage"].scale(advantage)
         raw = rollout.extras["raw"]
-        log_prob = self.head(self.model("actor", rollout.obs), rollout.obs).log_prob(raw)
+        log_prob = self.actor(rollout.obs).log_prob(raw)
         data = {"raw": raw, "log_prob": log_prob, "value": value, "advantage": advantage, "returns": returns}
-        flat: Rollout = {name: x.flatten(0, 1) for name, x in data.items()}
-        return flat | {"obs": {name: x.flatten(0, 1) for name, x in rollout.obs.items()}}
+        return self.model.windows.cut(data | {"obs": rollout.obs})
 
     def loss(self, data: Rollout, index: Tensor, *, clip: Tensor, entropy: Tensor) -> tuple[Tensor, Metrics]:
         """Eq. 9: clipped surrogate, value loss and entropy bonus of the minibatch `index` (B,)."""
-        obs = {name: x[index] for name, x in data["obs"].items()}
-        raw, old_log_prob, old_value, advantage, returns = (
-            data[name][index] for name in ("raw", "log_prob", "value", "advantage", "returns")
-        )
+        batch = self.model.windows.pick(data, index)
+        obs, advantage = batch["obs"], batch["advantage"]
         if self.config.normalize_advantage and "advantage" not in self.normalizers:
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
         # Policy: eq. 7.
-        policy = self.head(self.model("actor", obs), obs)
-        log_ratio = policy.log_prob(raw) - old_log_prob
+        policy = self.actor(obs)
+        log_ratio = policy.log_prob(batch["raw"]) - batch["log_prob"]
         ratio = log_ratio.exp()
-        surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-        policy_loss, bonus = -surrogate.mean(), policy.entropy().mean()
+        policy_loss, bonus = -clipped_surrogate(ratio, advantage, clip).mean(), policy.entropy().mean()
 
         # Critic: squared error to the λ-return, in the units of the critic's output.
-        output, target, old = self.model("critic", obs).squeeze(-1), self.as_output(returns), self.as_output(old_value)
+        output = self.model("critic", obs).squeeze(-1)
+        target, old = self.as_output(batch["returns"]), self.as_output(batch["value"])
         error = (output - target).square()
         if self.config.value_clip:
             near = old + (output - old).clamp(-self.config.value_clip, self.config.value_clip)
@@ -126,9 +122,8 @@ class PPO:
 
         loss = policy_loss + self.config.value_coefficient * value_loss - entropy * bonus
         with torch.no_grad():
-            kl = (
-                ratio - 1 - log_ratio
-            ).mean()  # Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html
+            # Schulman's low-variance estimate, http://joschu.net/blog/kl-approx.html
+            kl = (ratio - 1 - log_ratio).mean()
             clipped = ((ratio - 1).abs() > clip).float().mean()
         return loss, {
             "loss/policy": policy_loss,
@@ -146,23 +141,3 @@ class PPO:
     def as_output(self, value: Tensor) -> Tensor:
         """A value in the units of the critic's output; the inverse of what `value` does."""
         return self.normalizers["value"](value) if "value" in self.normalizers else value
-
-    def scale_rewards(self, rollout: Transition) -> Tensor:
-        """Rewards (T, N) divided by the running standard deviation of the discounted return, if the spec says so."""
-        if "reward" not in self.normalizers:
-            return rollout.reward
-        alive = self.config.gamma * (~(rollout.terminated | rollout.truncated)).float()
-        # Forward recurrence G_t = r_t + γ (1 − done_{t−1}) G_{t−1}: the backward one with time reversed.
-        reward = rollout.reward.clone()
-        reward[0] += self.carry
-        decay = torch.cat([torch.zeros_like(alive[:1]), alive[:-1]])
-        running = discounted(reward.flip(0), decay.flip(0)).flip(0)
-        self.carry.copy_(alive[-1] * running[-1])
-        self.normalizers["reward"].update(running)
-        return self.normalizers["reward"].scale(rollout.reward)
-
-
-def explained_variance(data: Rollout) -> Tensor:
-    """1 − Var(returns − value) / Var(returns): 1 for a perfect critic, 0 for one that knows only the mean."""
-    returns, value = data["returns"], data["value"]
-    return 1 - (returns - value).var() / (returns.var() + 1e-8)

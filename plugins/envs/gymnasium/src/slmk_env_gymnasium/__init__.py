@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,10 @@ from slmk.config import EnvConfig, Positive, PositiveInt
 from slmk.hookspecs import hookimpl
 
 __all__ = ["GymnasiumConfig", "slmk_env_backends"]
+
+
+Entries = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+"""Indices along the first axis, one at least."""
 
 
 class GymnasiumConfig(EnvConfig):
@@ -32,6 +36,9 @@ class GymnasiumConfig(EnvConfig):
     """Each action is applied this many times and the rewards are added up."""
     reward_scale: Positive = 1.0
     """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
+    keep: dict[str, Entries] = Field(default_factory=dict)
+    """Entries of observation groups to keep, by index, such as ``{ obs = [0, 2] }``, which hides CartPole's velocities.
+    Groups that are not named stay whole."""
     render: bool = False
     """Create the environments so that ``render`` gives pictures."""
 

@@ -13,6 +13,7 @@ from slmk.batch import Obs, Step
 from slmk.env_info import EnvInfo
 from slmk.errors import CheckpointError, Problem, SpecError
 from slmk_env_gymnasium.choose import Choice, choose
+from slmk_env_gymnasium.keep import Selection
 from slmk_env_gymnasium.layout import Layout, as_float32
 from slmk_env_gymnasium.make import find
 
@@ -38,7 +39,8 @@ class GymnasiumEnv:
         """Make the environments.
 
         Raises:
-            SpecError: the id is unknown, a library is missing, the arguments do not fit, or a space has no tensor form.
+            SpecError: the id is unknown, a library is missing, the arguments do not fit, a space has no tensor form, or
+                what is to be kept of the observations is not there.
         """
         spec = find(config)
         self.choice, self._simulation, observation_space, action_space = choose(spec, config)
@@ -46,9 +48,10 @@ class GymnasiumEnv:
         self._scale = config.reward_scale
         self._action_dtype = action_space.dtype
         self._tensor, self._array = _border(device)
+        self._selection = Selection(Layout(observation_space).spaces, config.keep)
         self.info = EnvInfo(
             num_envs=config.num_envs,
-            observation_spaces=Layout(observation_space).spaces,
+            observation_spaces=self._selection.spaces,
             action_space=_checked(action_space),
             device=device,
             max_episode_steps=_limit(config.max_episode_steps or spec.max_episode_steps, config.action_repeat),
@@ -100,7 +103,7 @@ class GymnasiumEnv:
 
     def _obs(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Obs:
         tensor = self._tensor
-        return {name: tensor(array) for name, array in arrays.items()}
+        return {name: tensor(array) for name, array in self._selection(arrays).items()}
 
 
 def _border(device: torch.device) -> tuple[Callable[[npt.NDArray[Any]], Tensor], Callable[[Tensor], npt.NDArray[Any]]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from slmk import Component, NetworkConfig, NonNegative, PositiveInt, hookimpl
+from pydantic import Field
+
+from slmk import Component, Fraction, NetworkConfig, NonNegative, PositiveInt, hookimpl
 
 __all__ = ["MLPConfig"]
 
@@ -23,16 +25,24 @@ class MLPConfig(NetworkConfig):
     The last layer's weights have gain 1 in the orthogonal scheme, and in all of them the gain of the role on top."""
     out_gain: NonNegative = 0.0
     """Gain of the last layer's weights; 0 for that of the role, which is what the algorithm asks for."""
-    layer_norm: bool = False
-    """Layer normalisation before each activation."""
-    batch_norm: bool = False
-    """Batch normalisation before each activation: by the batch's statistics where gradients are computed, by running
-    ones where they are not, so that a policy does not depend on who else acts."""
+    norm: Literal["none", "layer", "batch", "batch_renorm"] = "none"
+    """Normalisation of every hidden layer: of each sample over its features (``layer``), or of each feature over the
+    samples of a batch (``batch``, ``batch_renorm``). The latter two use the statistics of the batch where the network
+    is trained and running ones elsewhere, so that what a policy does never depends on who else acts.
+    ``batch_renorm`` corrects the batch's statistics towards the running ones, within the limits of Ioffe (2017)."""
+    norm_position: Literal["before", "after"] = "before"
+    """Whether a layer is normalised before or after its activation."""
+    norm_input: bool = False
+    """Normalise the joined inputs as well."""
+    norm_momentum: Fraction = 0.99
+    """Share of the running statistics that each batch in training leaves as it was."""
+    norm_warm_up: Annotated[int, Field(ge=0)] = 100_000
+    """Batches in training after which ``batch_renorm`` begins to correct; plain batch normalisation until then."""
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """One kind of normalisation at most."""
-        if self.layer_norm and self.batch_norm:
-            yield "batch_norm", "a layer has layer_norm or batch_norm, not both"
+        """What to do with inputs is said by `norm`."""
+        if self.norm_input and self.norm == "none":
+            yield "norm_input", "there is no normalisation to apply to the inputs: set norm"
 
 
 @hookimpl

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from slmk import Obs
 from slmk.protocols import Role
+from slmk.toolbox.encoding import encoder
+from slmk.toolbox.layers import ACTIVATIONS, linear
 from slmk_net_mlp import MLPConfig
-from slmk_net_mlp.encoding import encoder
-from slmk_net_mlp.initial import linear
+from slmk_net_mlp.norms import norm
 
 __all__ = ["MLP"]
-
-ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
-    # In place: the gradient of these needs their result alone.
-    "tanh": torch.tanh_,
-    "relu": torch.relu_,
-    "elu": F.elu,
-    "swish": F.silu,
-    "gelu": F.gelu,
-}
 
 
 class MLP(nn.Module):
@@ -35,7 +27,8 @@ class MLP(nn.Module):
 
     For a small policy, overhead is as dear as arithmetic. So parameters are read straight from the module's dictionary
     rather than by walking through sub-modules, weights are (inputs, outputs), as a product takes them, and biases are
-    added in place.
+    added in place. The members of an ensemble are one batched product a layer: their weights are (members, inputs,
+    outputs), their biases (members, 1, outputs).
     """
 
     def __init__(
@@ -48,53 +41,65 @@ class MLP(nn.Module):
         """See `slmk.hookspecs.slmk_networks`.
 
         Raises:
-            TypeError: a group's space cannot become a vector.
+            SpecError: a group's space cannot become a vector.
         """
         super().__init__()
         self._activation = ACTIVATIONS[config.activation]
+        self._norm_first = config.norm_position == "before"
+        self._is_ensemble = role.ensemble > 0
         encoders = {name: encoder(name, space) for name, space in inputs.items()}
         self._encoders = tuple((name, encode) for name, (encode, _) in encoders.items())
         widths = (sum(width for _, width in encoders.values()), *config.hidden)
         hidden_gain = math.sqrt(2) if config.init == "orthogonal" else 1.0
+        layer = partial(linear, scheme=config.init, generator=generator, ensemble=role.ensemble)
         for index, (width, wider) in enumerate(pairwise(widths)):
-            self._add(str(index), linear(width, wider, config.init, generator, gain=hidden_gain))
-        self._add("out", linear(widths[-1], role.outputs, config.init, generator, gain=config.out_gain or role.gain))
+            self._add(str(index), layer(width, wider, gain=hidden_gain))
+        self._add("out", layer(widths[-1], role.outputs, gain=config.out_gain or role.gain))
         self._hidden = tuple((f"weight_{index}", f"bias_{index}") for index in range(len(config.hidden)))
-        self.norms = nn.ModuleList(_norm(config, width) for width in config.hidden) if _has_norm(config) else None
+        self.input_norm = norm(config, widths[0], role.ensemble) if config.norm_input else None
+        has_norms = config.norm != "none"
+        self.norms = nn.ModuleList(norm(config, x, role.ensemble) for x in config.hidden) if has_norms else None
 
-    def forward(self, obs: Obs) -> Tensor:
-        """Groups, each (*batch, *shape), to features (*batch, outputs)."""
-        parameters, norms = self._parameters, self.norms
+    def forward(self, obs: Obs, members: Tensor | None = None) -> Tensor:
+        """Groups, each (*batch, *shape), to features (*batch, outputs); of an ensemble (members, *batch, outputs).
+
+        Args:
+            obs: the groups; all members of an ensemble read the same.
+            members: indices (K,) int64 of those members of an ensemble that are asked; all by default.
+        """
         encoded = [encode(obs[name]) for name, encode in self._encoders]
         x = encoded[0] if len(encoded) == 1 else torch.cat(encoded, -1)
+        if self._is_ensemble:
+            return self._ensemble(x, members)
+        parameters, norms, activation = self._parameters, self.norms, self._activation
+        if self.input_norm is not None:
+            x = self.input_norm(x)
         for index, (weight, bias) in enumerate(self._hidden):
             x = (x @ parameters[weight]).add_(parameters[bias])  # type: ignore[operator,arg-type]
-            x = self._activation(x if norms is None else norms[index](x))
+            x = activation(x) if norms is None else self._activate(x, norms[index], None)
         return (x @ parameters["weight_out"]).add_(parameters["bias_out"])  # type: ignore[operator,arg-type]
+
+    def _ensemble(self, x: Tensor, members: Tensor | None) -> Tensor:
+        """(*batch, inputs) to (members, *batch, outputs)."""
+        batch, norms = x.shape[:-1], self.norms
+        parameters: Mapping[str, Any] = self._parameters
+        if members is not None:
+            parameters = {name: parameter[members] for name, parameter in parameters.items()}
+        x = x.reshape(-1, x.shape[-1]).expand(len(parameters["bias_out"]), -1, -1)
+        if self.input_norm is not None:
+            x = self.input_norm(x, members)
+        for index, (weight, bias) in enumerate(self._hidden):
+            x = torch.baddbmm(parameters[bias], x, parameters[weight])
+            x = self._activation(x) if norms is None else self._activate(x, norms[index], members)
+        out = torch.baddbmm(parameters["bias_out"], x, parameters["weight_out"])
+        return out.view(len(out), *batch, -1)
+
+    def _activate(self, x: Tensor, norm: nn.Module, members: Tensor | None) -> Tensor:
+        """Normalisation and activation of a layer's product, in the order of the config."""
+        if self._norm_first:
+            return self._activation(norm(x, members))
+        return norm(self._activation(x), members)  # type: ignore[no-any-return]
 
     def _add(self, name: str, layer: tuple[nn.Parameter, nn.Parameter]) -> None:
         for kind, parameter in zip(("weight", "bias"), layer, strict=True):
             self.register_parameter(f"{kind}_{name}", parameter)
-
-
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over all leading axes, by the batch where gradients are computed, else by running statistics.
-
-    So acting and bootstrapping never depend on the other members of a batch, and one environment is enough to act.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (*batch, features)."""
-        learning = torch.is_grad_enabled()
-        flat = x.reshape(-1, x.shape[-1])
-        return F.batch_norm(
-            flat, self.running_mean, self.running_var, self.weight, self.bias, learning, self.momentum or 0.0, self.eps
-        ).view_as(x)
-
-
-def _has_norm(config: MLPConfig) -> bool:
-    return config.layer_norm or config.batch_norm
-
-
-def _norm(config: MLPConfig, width: int) -> nn.Module:
-    return nn.LayerNorm(width) if config.layer_norm else BatchNorm(width)

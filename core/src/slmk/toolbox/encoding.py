@@ -1,4 +1,4 @@
-"""Observation groups as vectors of floats."""
+"""Observation groups as vectors of floats, for networks that read vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from gymnasium import spaces
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["encoder"]
+from slmk.errors import Problem, SpecError
+
+__all__ = ["Encode", "encoder"]
 
 Encode = Callable[[Tensor], Tensor]
 """From one group (*batch, *shape) to (*batch, width) float32."""
@@ -22,10 +24,10 @@ Encode = Callable[[Tensor], Tensor]
 def encoder(name: str, space: spaces.Space[Any]) -> tuple[Encode, int]:
     """How the group `name` becomes a vector, and how long that is.
 
-    Box is flattened, Discrete and MultiDiscrete are one-hot vectors, MultiBinary is floats.
+    Box is flattened, Discrete and MultiDiscrete are one-hot vectors from their start, MultiBinary is floats.
 
     Raises:
-        TypeError: a space of another type.
+        SpecError: a space of another type.
     """
     match space:
         case spaces.Box() if space.dtype == np.float32 and len(space.shape) == 1:
@@ -35,13 +37,12 @@ def encoder(name: str, space: spaces.Space[Any]) -> tuple[Encode, int]:
         case spaces.Discrete():
             return partial(_one_hot, classes=int(space.n), start=int(space.start)), int(space.n)
         case spaces.MultiDiscrete():
-            sizes, starts = space.nvec.reshape(-1).tolist(), space.start.reshape(-1).tolist()
-            dims = len(space.nvec.shape)
-            return partial(
-                _one_hots, flat=_flat(dims, torch.int64), choices=tuple(zip(sizes, starts, strict=True))
-            ), sum(sizes)
-    expected = "Box, Discrete, MultiDiscrete or MultiBinary"
-    raise TypeError(f"mlp cannot read the group {name!r}: expected {expected}, found {space}; read other groups")
+            choices = tuple(zip(space.nvec.reshape(-1).tolist(), space.start.reshape(-1).tolist(), strict=True))
+            flat = _flat(len(space.nvec.shape), torch.int64)
+            return partial(_one_hots, flat=flat, choices=choices), sum(classes for classes, _ in choices)
+    expected, hint = "Box, Discrete, MultiDiscrete or MultiBinary", "name other groups in obs"
+    message = f"the group '{name}' cannot become a vector"
+    raise SpecError([Problem(message, "network", expected=expected, found=str(space), hint=hint)])
 
 
 def _as_is(x: Tensor) -> Tensor:

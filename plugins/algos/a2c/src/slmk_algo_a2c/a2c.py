@@ -1,0 +1,109 @@
+"""Advantage actor-critic (Mnih et al. 2016, arXiv:1602.01783), with one synchronous learner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
+from slmk.protocols import Memory
+from slmk.toolbox.actors import Actor
+from slmk.toolbox.advantages import gae
+from slmk.toolbox.heads import head_outputs
+from slmk.toolbox.rewards import ReturnScaler, explained_variance
+from slmk.toolbox.schedules import at
+from slmk_algo_a2c import A2CConfig
+
+__all__ = ["A2C"]
+
+Rollout = dict[str, Any]
+"""What the loss needs of each transition, by name, as `slmk.windows` cuts it; ``obs`` is a dict of groups."""
+
+
+class A2C:
+    """One policy-gradient step on each rollout of T × N transitions, with a critic for baseline and bootstrapping."""
+
+    @staticmethod
+    def roles(config: A2CConfig, env: EnvInfo) -> dict[str, Role]:
+        """An actor that starts near uniform (gain 0.01) and a critic with one output."""
+        outputs = head_outputs(env.action_space, config.gaussian)
+        return {"actor": Role(outputs, gain=0.01), "critic": Role(1)}
+
+    def __init__(self, config: A2CConfig, env: EnvInfo, parts: Parts) -> None:
+        self.config = config
+        self.horizon = config.horizon
+        self.generator = parts.generator
+        self.model = parts.model
+        self.normalizers = dict(parts.normalizers)
+        self.actor = Actor(parts.model, env, gaussian=config.gaussian, log_std_init=config.log_std_init)
+        self.learner = Learner(
+            {"actor": self.actor},
+            self.loss,
+            optimiser=Adam(config.adam_beta1, config.adam_beta2, config.adam_eps, max_grad_norm=config.max_grad_norm),
+            compile=parts.compile,
+            steps_ahead=parts.iterations,
+        )
+        self.scaler = ReturnScaler(config.gamma, env.num_envs, env.device)
+
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
+        return self.actor.act(obs, self.generator)
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The mode of the policy."""
+        return self.actor.mode(obs)
+
+    def learn(self, memory: Memory, progress: float) -> Metrics:
+        """Algorithm S3 with all environments in step: estimate advantages, then one update."""
+        rollout = memory.take()
+        data = self.prepare(rollout)
+        self.learner.step(data, lr=at(self.config.lr, progress), entropy=at(self.config.entropy, progress))
+        self.model.observe(rollout.obs)
+        explained = explained_variance(data["returns"], data["value"])
+        return self.learner.metrics() | {"value/explained_variance": explained}
+
+    @torch.no_grad()
+    def prepare(self, rollout: Transition) -> Rollout:
+        """Everything the loss needs of a (T, N) rollout, cut into samples."""
+        terminated, truncated = rollout.terminated, rollout.truncated
+        reward = self.scaler(rollout.reward, terminated | truncated, self.normalizers.get("reward"))
+        value, next_value = self.value(rollout.obs), self.value(rollout.next_obs)
+        gamma, lam = self.config.gamma, self.config.lam
+        advantage, returns = gae(reward, value, next_value, terminated, truncated, gamma, lam)
+        if "value" in self.normalizers:
+            self.normalizers["value"].update(returns)
+        advantage = self.normalize(advantage)
+        data = {"raw": rollout.extras["raw"], "advantage": advantage, "returns": returns, "value": value}
+        return self.model.windows.cut(data | {"obs": rollout.obs})
+
+    def loss(self, data: Rollout, *, entropy: Tensor) -> tuple[Tensor, Metrics]:
+        """Policy gradient, value loss and entropy bonus of the whole rollout: section 4, "Asynchronous advantage …"."""
+        obs = data["obs"]
+        policy = self.actor(obs)
+        policy_loss = -(policy.log_prob(data["raw"]) * data["advantage"]).mean()
+        bonus = policy.entropy().mean()
+        # In the units of the critic's output.
+        error = self.model("critic", obs).squeeze(-1) - self.as_output(data["returns"])
+        value_loss = 0.5 * error.square().mean()
+        loss = policy_loss + self.config.value_coefficient * value_loss - entropy * bonus
+        return loss, {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": bonus}
+
+    def normalize(self, advantage: Tensor) -> Tensor:
+        """Advantages (T, N) by their normalizer, or standardised, or as they are."""
+        if "advantage" in self.normalizers:
+            self.normalizers["advantage"].update(advantage)
+            return self.normalizers["advantage"].scale(advantage)
+        if self.config.normalize_advantage:
+            return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        return advantage
+
+    def value(self, obs: Obs) -> Tensor:
+        """V(obs) in units of (scaled) reward; (*batch,)."""
+        output = self.model("critic", obs).squeeze(-1)
+        return self.normalizers["value"].inverse(output) if "value" in self.normalizers else output
+
+    def as_output(self, value: Tensor) -> Tensor:
+        """A value in the units of the critic's output; the inverse of what `value` does."""
+        return self.normalizers["value"](value) if "value" in self.normalizers else value

@@ -1,0 +1,140 @@
+"""CrossQ (Bhatt et al. 2024, arXiv:1902.05605): batch normalisation in place of target networks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slmk import Act, Adam, EnvInfo, Learner, Metrics, Objective, Obs, Parts, Role
+from slmk.batch import CARRY
+from slmk.protocols import Memory
+from slmk.toolbox.actors import Actor
+from slmk.toolbox.schedules import at
+from slmk.toolbox.soft import GAUSSIAN, Batch, batch_of, bootstrapped, soft_actions, soft_roles, weighted_mean
+from slmk.toolbox.temperature import Temperature, target_entropy, temperature_loss
+from slmk_algo_crossq import CrossQConfig
+
+__all__ = ["CrossQ", "joined"]
+
+
+class CrossQ:
+    """Soft actor-critic whose critics see (s, a) and (s′, a′) in one batch, normalised by the statistics of both.
+
+    So the values that are bootstrapped from are those of the critics themselves, on inputs that they are used to.
+    """
+
+    @staticmethod
+    def roles(config: CrossQConfig, env: EnvInfo) -> dict[str, Role]:
+        """An actor, and critics that see the action where it is continuous, or give a value for each discrete one."""
+        return soft_roles(env.action_space, config.critics)
+
+    def __init__(self, config: CrossQConfig, env: EnvInfo, parts: Parts) -> None:
+        self.config = config
+        self.horizon = config.horizon
+        self.generator = parts.generator
+        self.warm_up = config.learning_starts / parts.env_steps if parts.env_steps else 0.0
+        """Share of the budget before learning starts."""
+        self.steps_per_learn = config.utd_ratio * config.horizon * env.num_envs
+        self.owed = 0.0
+        """Gradient steps that are due; less than one between two calls of `learn`."""
+        self.model = parts.model
+        self.actor = Actor(parts.model, env, gaussian=GAUSSIAN)
+        self.actions = soft_actions(env.action_space, parts.model).to(env.device)
+        self.temperature = Temperature.of(config.temperature, config.temperature_init).to(env.device)
+        self.target_entropy = target_entropy(config.target_entropy, env.action_space)
+        critic, actor = (parts.model.networks[role] for role in ("critic", "actor"))
+        adam = Adam(beta1=config.adam_beta1)
+        objectives = {
+            "critic": Objective(self.critic_loss, [critic], adam),
+            "actor": Objective(self.actor_loss, [actor], adam),
+        }
+        if self.temperature.learned:
+            objectives["temperature"] = Objective(self.temperature_loss, [self.temperature], sees_metrics=True)
+        self.learner = Learner(
+            {"actor": self.actor, "temperature": self.temperature, "actions": self.actions},
+            objectives,
+            compile=parts.compile,
+            steps_ahead=int(config.utd_ratio * parts.env_steps),
+        )
+
+    @torch.no_grad()
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Sample from the policy; during the warm-up, any action is as likely as another."""
+        self.model.observe(obs)
+        if progress < self.warm_up:
+            return Act(self.actions.uniform(obs, self.generator))
+        return Act(self.actor.head.to_env(self.actor(obs).sample(self.generator)))
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The mode of the policy."""
+        return self.actor.mode(obs)
+
+    def learn(self, memory: Memory, progress: float) -> Metrics:
+        """As many gradient steps of the critics as the new transitions are worth; every third is one of all."""
+        config = self.config
+        if progress < self.warm_up or len(memory) < config.batch_size:
+            return {}
+        self.owed += self.steps_per_learn
+        lr = at(config.lr, progress)
+        rates = {"critic": lr, "actor": lr, "temperature": config.temperature_lr}
+        while self.owed >= 1:
+            self.owed -= 1
+            sample = memory.sample(config.batch_size, gamma=config.gamma, n_step=config.n_step, progress=progress)
+            noise = self.actions.noise(2, sample.reward, self.generator)
+            everything = (self.learner.updates + 1) % config.policy_delay == 0
+            only = () if everything else ("critic",)
+            outputs = self.learner.step(batch_of(sample), noise, lr=rates, only=only)
+            memory.feedback(sample, outputs["error"])
+        return self.learner.metrics()
+
+    def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics]:
+        """Figure 2: the squared error of each critic to a target from the other half of the same forward pass."""
+        axis = batch["reward"].dim() - 1
+        following = self.actions.candidates(self.actor(batch["next_obs"]), noise[1])
+        now = batch["obs"] | self.actions.inputs(batch["action"])
+        then = batch["next_obs"] | following.inputs
+        values, next_values = self.model("critic", joined(now, then, axis)).chunk(2, 1 + axis)
+
+        next_q = following.expectation(next_values.amin(0)) + self.temperature() * following.entropy()
+        target = bootstrapped(batch["reward"], batch["discount"], batch["terminated"], next_q).detach()
+        q = self.actions.taken(values, batch["action"])
+        error = q - target
+        loss = 0.5 * weighted_mean(error.square().sum(0), batch["weight"])
+        return loss, {"loss/critic": loss, "value/q": q.mean(), "error": error.abs().mean(0)}
+
+    def actor_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics]:
+        """SAC's: E[α log π(a|s) − min Q(s, a)], with critics that use their running statistics."""
+        value, entropy = self.soft_value(batch["obs"], noise[0])
+        loss = -weighted_mean(value, batch["weight"])
+        return loss, {"loss/actor": loss, "policy/entropy": weighted_mean(entropy, batch["weight"])}
+
+    def temperature_loss(self, batch: Batch, noise: Tensor, *, metrics: Metrics) -> tuple[Tensor, Metrics]:
+        """SAC's: α falls where the policy has more entropy than `target_entropy`, and rises where it has less."""
+        alpha = self.temperature()
+        loss = temperature_loss(alpha, metrics["policy/entropy"], self.target_entropy)
+        return loss, {"loss/temperature": loss, "policy/temperature": alpha}
+
+    def soft_value(self, obs: Obs, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """V(s) = E[min Q(s, a) − α log π(a|s)] of the present policy, and its entropy; (*batch,) each."""
+        candidates = self.actions.candidates(self.actor(obs), noise)
+        q = self.model("critic", obs | candidates.inputs).amin(0)
+        entropy = candidates.entropy()
+        return candidates.expectation(q) + self.temperature() * entropy, entropy
+
+    @torch.no_grad()
+    def value(self, obs: Obs) -> Tensor:
+        """The soft value (N,): exact for discrete actions, of the most likely one before tanh for continuous ones."""
+        batch = next(iter(obs.values())).shape[0]
+        noise = torch.zeros(batch, self.actions.dimensions, device=self.generator.device)
+        return self.soft_value(obs, noise)[0]
+
+
+def joined(now: Obs, then: Obs, axis: int) -> Obs:
+    """Two batches as one of twice the size.
+
+    Args:
+        now: groups (B, …), or (L, B, …) for sequences.
+        then: the same groups.
+        axis: where B is: 0 or 1. Carries have no axis before it.
+    """
+    return {name: torch.cat([x, then[name]], 0 if name.startswith(CARRY) else axis) for name, x in now.items()}

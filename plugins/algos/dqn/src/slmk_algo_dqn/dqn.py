@@ -1,0 +1,113 @@
+"""Deep Q-learning (Mnih et al. 2015): double (van Hasselt et al. 2016), dueling (Wang et al. 2016), n-step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from slmk import Act, Adam, Average, EnvInfo, Learner, Metrics, Model, Objective, Obs, Parts, Role, Sample
+from slmk.protocols import Memory
+from slmk.toolbox.schedules import at
+from slmk.toolbox.values import EpsilonGreedy, ValuePolicy, value_head, value_policy
+from slmk_algo_dqn import DQNConfig
+
+__all__ = ["DQN"]
+
+
+class DQN:
+    """Learns the values of actions from a replay memory, off-policy, and acts by them."""
+
+    @staticmethod
+    def roles(config: DQNConfig, env: EnvInfo) -> dict[str, Role]:
+        """One network, with an output for each action, and one for the state's value if dueling."""
+        return {"q": Role(value_head(env.action_space, config.dueling).outputs)}
+
+    def __init__(self, config: DQNConfig, env: EnvInfo, parts: Parts) -> None:
+        self.config = config
+        self.horizon = config.horizon
+        self.generator = parts.generator
+        self.model = parts.model
+        self.target = parts.model.target("q")
+        self.head = value_head(env.action_space, config.dueling)
+        self.collected = config.horizon * env.num_envs
+        """Transitions between two calls of `learn`."""
+        network = self.model.networks["q"]
+        self.learner = Learner(
+            {"model": self.model, "target": self.target},
+            {"q": Objective(self.loss, [network], Adam(eps=config.adam_eps, max_grad_norm=config.max_grad_norm))},
+            averages=[Average(self.target.networks["q"], network, config.tau)],
+            compile=parts.compile,
+            steps_ahead=int(parts.env_steps * config.utd_ratio),
+        )
+        self.warm_up = config.learning_starts / parts.env_steps if parts.env_steps else 0.0
+        """The share of the budget before learning begins."""
+        self.owed = 0.0
+        """Gradient steps that transitions so far have earned and that are not taken yet; a fraction of one."""
+        self.since_copy = 0
+        """Transitions learned from since the target network was last copied."""
+
+    @torch.no_grad()
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Explore by the values; uniformly among the allowed actions while warming up."""
+        self.model.observe(obs)
+        values = self.values(self.model, obs)
+        explorer = EpsilonGreedy(values, 1.0) if progress < self.warm_up else self.explorer(values, progress)
+        return Act(self.head.to_env(explorer.sample(self.generator)))
+
+    @torch.no_grad()
+    def policy(self, obs: Obs) -> Tensor:
+        """The best action by value."""
+        return self.head.to_env(self.values(self.model, obs).argmax(-1))
+
+    def learn(self, memory: Memory, progress: float) -> Metrics:
+        """Algorithm 1: gradient steps on samples, as many as the new transitions earn; the target network follows."""
+        config = self.config
+        if progress < self.warm_up or len(memory) < config.batch_size:
+            return {}
+        self.owed += config.utd_ratio * self.collected
+        while self.owed >= 1:
+            self.owed -= 1
+            batch = memory.sample(config.batch_size, gamma=config.gamma, n_step=config.n_step, progress=progress)
+            error = self.learner.step(batch, lr=at(config.lr, progress))["error"]
+            memory.feedback(batch, error)
+        self.since_copy += self.collected
+        if 0 < config.target_every <= self.since_copy:
+            self.since_copy %= config.target_every
+            self.learner.sync()
+        return self.learner.metrics()
+
+    def loss(self, batch: Sample) -> tuple[Tensor, Metrics]:
+        """The weighted error of the values of the actions taken, against one-step or n-step targets."""
+        value = self.head.pick(self.values(self.model, batch.obs), batch.action)
+        target = batch.reward + batch.discount * ~batch.terminated * self.following(batch.next_obs)
+        error = value - target
+        clips = self.config.loss == "huber"
+        penalty = F.huber_loss(value, target, reduction="none") if clips else 0.5 * error.square()
+        # The mean over what counts: a weight of 0 means that a step only warms up a recurrent network, or is padding.
+        loss = (batch.weight * penalty).sum() / (batch.weight > 0).sum().clamp_min(1)
+        return loss, {"loss/q": loss, "value/q": value.mean(), "error": error.abs()}
+
+    @torch.no_grad()
+    def following(self, next_obs: Obs) -> Tensor:
+        """The value of what follows (*batch,): of the best action by the trained network, by the target network."""
+        values = self.values(self.target, next_obs)
+        if not self.config.double:
+            return values.amax(-1)
+        best = self.values(self.model, next_obs).argmax(-1, keepdim=True)
+        return values.gather(-1, best).squeeze(-1)
+
+    def explorer(self, values: Tensor, progress: float) -> ValuePolicy:
+        """The policy that acts, given by `values` (*batch, n)."""
+        config = self.config
+        randomness = config.epsilon if config.exploration == "epsilon" else config.temperature
+        return value_policy(values, config.exploration, at(randomness, progress))
+
+    @torch.no_grad()
+    def value(self, obs: Obs) -> Tensor:
+        """max Q(obs, ·), (*batch,)."""
+        return self.values(self.model, obs).amax(-1)
+
+    def values(self, model: Model, obs: Obs) -> Tensor:
+        """Q(obs, ·) by the trained or by the target network, (*batch, n)."""
+        return self.head(model("q", obs), obs)

@@ -1,0 +1,134 @@
+"""RLPD (Ball et al. 2023, arXiv:2302.02948): soft actor-critic with many updates of many critics for each step.
+
+Its half of demonstrations in every batch is the memory's affair. Without any this is REDQ (Chen et al. 2021,
+arXiv:2101.05982) where critics have no layer normalisation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slmk import Act, Average, EnvInfo, Learner, Metrics, Objective, Obs, Parts, Role
+from slmk.protocols import Memory
+from slmk.toolbox.actors import Actor
+from slmk.toolbox.schedules import at
+from slmk.toolbox.soft import GAUSSIAN, Batch, batch_of, bootstrapped, soft_actions, soft_roles, weighted_mean
+from slmk.toolbox.temperature import Temperature, target_entropy, temperature_loss
+from slmk_algo_rlpd import RLPDConfig
+
+__all__ = ["RLPD"]
+
+
+class RLPD:
+    """E critics, of which the smallest of Z target values is bootstrapped from, and an actor that asks all of them."""
+
+    @staticmethod
+    def roles(config: RLPDConfig, env: EnvInfo) -> dict[str, Role]:
+        """An actor, and critics that see the action where it is continuous, or give a value for each discrete one."""
+        return soft_roles(env.action_space, config.critics)
+
+    def __init__(self, config: RLPDConfig, env: EnvInfo, parts: Parts) -> None:
+        self.config = config
+        self.horizon = config.horizon
+        self.generator = parts.generator
+        self.warm_up = config.learning_starts / parts.env_steps if parts.env_steps else 0.0
+        """Share of the budget before learning starts."""
+        self.steps_per_learn = config.utd_ratio * config.horizon * env.num_envs
+        self.owed = 0.0
+        """Gradient steps that are due; less than one between two calls of `learn`."""
+        self.model = parts.model
+        self.target = parts.model.target("critic")
+        self.actor = Actor(parts.model, env, gaussian=GAUSSIAN)
+        self.actions = soft_actions(env.action_space, parts.model).to(env.device)
+        self.temperature = Temperature.of(config.temperature, config.temperature_init).to(env.device)
+        self.target_entropy = target_entropy(config.target_entropy, env.action_space, per_dimension=-0.5)
+        critic, actor = (parts.model.networks[role] for role in ("critic", "actor"))
+        objectives = {
+            "critic": Objective(self.critic_loss, [critic]),
+            "actor": Objective(self.actor_loss, [actor]),
+        }
+        if self.temperature.learned:
+            objectives["temperature"] = Objective(self.temperature_loss, [self.temperature], sees_metrics=True)
+        self.learner = Learner(
+            {"actor": self.actor, "target": self.target, "temperature": self.temperature, "actions": self.actions},
+            objectives,
+            averages=[Average(self.target.networks["critic"], critic, config.tau)],
+            compile=parts.compile,
+            steps_ahead=int(config.utd_ratio * parts.env_steps),
+        )
+
+    @torch.no_grad()
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Sample from the policy; during the warm-up, any action is as likely as another."""
+        self.model.observe(obs)
+        if progress < self.warm_up:
+            return Act(self.actions.uniform(obs, self.generator))
+        return Act(self.actor.head.to_env(self.actor(obs).sample(self.generator)))
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The mode of the policy."""
+        return self.actor.mode(obs)
+
+    def learn(self, memory: Memory, progress: float) -> Metrics:
+        """Algorithm 1: many steps of the critics, and after `actor_every` of them one of actor and temperature."""
+        config = self.config
+        if progress < self.warm_up or len(memory) < config.batch_size:
+            return {}
+        self.owed += self.steps_per_learn
+        lr = at(config.lr, progress)
+        rates = {"critic": lr, "actor": lr, "temperature": config.temperature_lr}
+        while self.owed >= 1:
+            self.owed -= 1
+            sample = memory.sample(config.batch_size, gamma=config.gamma, n_step=config.n_step, progress=progress)
+            noise = self.actions.noise(2, sample.reward, self.generator)
+            only = () if (self.learner.updates + 1) % config.actor_every == 0 else ("critic",)
+            outputs = self.learner.step(batch_of(sample), noise, self.draw_subset(), lr=rates, only=only)
+            memory.feedback(sample, outputs["error"])
+        return self.learner.metrics()
+
+    def draw_subset(self) -> Tensor:
+        """Indices (Z,) of different target critics."""
+        order = torch.randperm(self.config.critics, generator=self.generator, device=self.generator.device)
+        return order[: self.config.subset]
+
+    def critic_loss(self, batch: Batch, noise: Tensor, subset: Tensor) -> tuple[Tensor, Metrics]:
+        """The squared error of every critic to r + γ min Q(s′, a′), less γ α log π(a′|s′) if `backup_entropy`."""
+        obs, weight = batch["obs"], batch["weight"]
+        following = self.actions.candidates(self.actor(batch["next_obs"]), noise[1])
+        next_value = following.expectation(
+            self.target("critic", batch["next_obs"] | following.inputs, members=subset).amin(0)
+        )
+        if self.config.backup_entropy:
+            next_value = next_value + self.temperature() * following.entropy()
+        target = bootstrapped(batch["reward"], batch["discount"], batch["terminated"], next_value)
+        values = self.model("critic", obs | self.actions.inputs(batch["action"]))
+        q = self.actions.taken(values, batch["action"])
+        error = q - target
+        loss = 0.5 * weighted_mean(error.square().sum(0), weight)
+        return loss, {"loss/critic": loss, "value/q": q.mean(), "error": error.abs().mean(0)}
+
+    def actor_loss(self, batch: Batch, noise: Tensor, subset: Tensor) -> tuple[Tensor, Metrics]:
+        """E[α log π(a|s) − Q(s, a)] with the mean of all critics, whose minimum would be far too low."""
+        obs, weight = batch["obs"], batch["weight"]
+        candidates = self.actions.candidates(self.actor(obs), noise[0])
+        q = candidates.expectation(self.model("critic", obs | candidates.inputs).mean(0))
+        entropy = candidates.entropy()
+        loss = -weighted_mean(q + self.temperature() * entropy, weight)
+        return loss, {"loss/actor": loss, "policy/entropy": weighted_mean(entropy, weight)}
+
+    def temperature_loss(
+        self, batch: Batch, noise: Tensor, subset: Tensor, *, metrics: Metrics
+    ) -> tuple[Tensor, Metrics]:
+        """α falls where the policy has more entropy than `target_entropy`, and rises where it has less."""
+        alpha = self.temperature()
+        loss = temperature_loss(alpha, metrics["policy/entropy"], self.target_entropy)
+        return loss, {"loss/temperature": loss, "policy/temperature": alpha}
+
+    def value(self, obs: Obs) -> Tensor:
+        """The soft value (N,): exact for discrete actions, of the most likely one before tanh for continuous ones."""
+        batch = next(iter(obs.values())).shape[0]
+        noise = torch.zeros(batch, self.actions.dimensions, device=self.generator.device)
+        candidates = self.actions.candidates(self.actor(obs), noise)
+        q = candidates.expectation(self.model("critic", obs | candidates.inputs).mean(0))
+        return q + self.temperature() * candidates.entropy()

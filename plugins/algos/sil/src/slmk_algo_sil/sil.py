@@ -1,0 +1,162 @@
+"""Self-imitation learning (Oh et al. 2018, arXiv:1806.05635) on top of A2C or PPO."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
+from slmk.protocols import Memory
+from slmk.toolbox.actors import Actor
+from slmk.toolbox.advantages import gae
+from slmk.toolbox.heads import head_outputs
+from slmk.toolbox.rewards import explained_variance
+from slmk.toolbox.schedules import at
+from slmk.toolbox.surrogates import clipped_surrogate
+from slmk_algo_sil import SILConfig
+from slmk_algo_sil.past import Past
+
+__all__ = ["SIL"]
+
+Steps = dict[str, Any]
+"""What a loss needs of each step, by name; ``obs`` is a dict of groups."""
+
+
+class SIL:
+    """An on-policy update on each rollout, then updates that make past actions likelier which paid unexpectedly well.
+
+    Both kinds train the same parameters with one optimiser: `learner` and `imitator` hand its state to each other.
+    """
+
+    @staticmethod
+    def roles(config: SILConfig, env: EnvInfo) -> dict[str, Role]:
+        """An actor that starts near uniform (gain 0.01) and a critic with one output."""
+        outputs = head_outputs(env.action_space, config.gaussian)
+        return {"actor": Role(outputs, gain=0.01), "critic": Role(1)}
+
+    def __init__(self, config: SILConfig, env: EnvInfo, parts: Parts) -> None:
+        self.config = config
+        self.horizon = config.horizon
+        self.generator = parts.generator
+        self.model = parts.model
+        self.normalizers = dict(parts.normalizers)
+        self.actor = Actor(parts.model, env, gaussian=config.gaussian, log_std_init=config.log_std_init)
+        modules = {"actor": self.actor}
+        adam = Adam(config.adam_beta1, config.adam_beta2, config.adam_eps, max_grad_norm=config.max_grad_norm)
+        steps = parts.iterations * (config.epochs * config.minibatches + config.imitations)
+        self.learner = Learner(modules, self.loss, optimiser=adam, compile=parts.compile, steps_ahead=steps)
+        self.imitator = Learner(modules, self.imitation_loss, optimiser=adam, compile=parts.compile, steps_ahead=steps)
+        rows = config.capacity // env.num_envs
+        limit = config.episode_limit or env.max_episode_steps or rows
+        self.past = Past(
+            rows,
+            reach=limit + config.horizon,
+            gamma=config.gamma,
+            exponent=config.priority_exponent,
+            correction=config.priority_correction,
+        )
+
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
+        return self.actor.act(obs, self.generator)
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The mode of the policy."""
+        return self.actor.mode(obs)
+
+    def learn(self, memory: Memory, progress: float) -> Metrics:
+        """Algorithm 1: store the rollout, learn from it, then M times from the past."""
+        config = self.config
+        rollout = memory.take()
+        data = self.prepare(rollout)
+        lr, clip, entropy = (at(value, progress) for value in (config.lr, config.clip, config.entropy))
+        for _ in range(config.epochs):
+            for index in self.minibatches(self.model.windows.count(rollout.reward.numel())):
+                self.learner.step(data, index, lr=lr, clip=clip, entropy=entropy)
+        self.imitator.load_state_dict(self.learner.state_dict())
+        for _ in range(config.imitations):
+            batch = self.past.sample(config.imitation_batch, self.generator)
+            told = self.imitator.step(batch, lr=lr, strength=at(config.imitation_weight, progress))
+            self.past.feedback(batch["index"], told["gain"])
+        self.learner.load_state_dict(self.imitator.state_dict())
+        self.model.observe(rollout.obs)
+        explained = explained_variance(data["returns"], data["value"])
+        imitation = {name.replace("update/", "imitation/"): x for name, x in self.imitator.metrics().items()}
+        return self.learner.metrics() | imitation | {"value/explained_variance": explained}
+
+    def minibatches(self, size: int) -> Tensor:
+        """A random permutation of all samples (or windows) as (minibatches, size / minibatches) indices."""
+        order = torch.randperm(size, generator=self.generator, device=self.generator.device)
+        return order.view(self.config.minibatches, -1)
+
+    @torch.no_grad()
+    def prepare(self, rollout: Transition) -> Steps:
+        """Add a (T, N) rollout to the past, and return what the on-policy loss needs of it, cut into samples."""
+        value, next_value = self.value(rollout.obs), self.value(rollout.next_obs)
+        raw, done, gamma = rollout.extras["raw"], rollout.terminated | rollout.truncated, self.config.gamma
+        cut = rollout.truncated & ~rollout.terminated
+        reward = rollout.reward + gamma * cut * next_value  # What a cut episode still had before it.
+        self.past.add(rollout.obs, {"raw": raw, "reward": reward, "value": value, "done": done})
+        ended = rollout.terminated, rollout.truncated
+        advantage, returns = gae(rollout.reward, value, next_value, *ended, gamma, self.config.lam)
+        if "value" in self.normalizers:
+            self.normalizers["value"].update(returns)
+        advantage = self.normalize(advantage)
+        log_prob = self.actor(rollout.obs).log_prob(raw)
+        data = {"raw": raw, "log_prob": log_prob, "value": value, "advantage": advantage, "returns": returns}
+        return self.model.windows.cut(data | {"obs": rollout.obs})
+
+    def loss(self, data: Steps, index: Tensor, *, clip: Tensor, entropy: Tensor) -> tuple[Tensor, Metrics]:
+        """The on-policy loss of the minibatch `index` (B,): the surrogate, the value loss and the entropy bonus."""
+        batch = self.model.windows.pick(data, index)
+        obs, advantage = batch["obs"], batch["advantage"]
+        policy = self.actor(obs)
+        log_prob = policy.log_prob(batch["raw"])
+        if self.config.objective == "ppo":
+            surrogate = clipped_surrogate((log_prob - batch["log_prob"]).exp(), advantage, clip)
+        else:
+            surrogate = log_prob * advantage
+        policy_loss, bonus = -surrogate.mean(), policy.entropy().mean()
+        error = self.model("critic", obs).squeeze(-1) - self.as_output(batch["returns"])
+        value_loss = 0.5 * error.square().mean()
+        loss = policy_loss + self.config.value_coefficient * value_loss - entropy * bonus
+        return loss, {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": bonus}
+
+    def imitation_loss(self, batch: Steps, *, strength: Tensor) -> tuple[Tensor, Metrics]:
+        """Eq. 1 to 3 on past steps (B, …): −log π (R − V)₊ and ½ (R − V)₊², in the units of the critic's output."""
+        obs, returns, weight = batch["obs"], batch["returns"], batch["weight"]
+        output = self.model("critic", obs).squeeze(-1)
+        gain = (self.as_output(returns) - output).clamp(min=0.0)
+        log_prob = self.actor(obs).log_prob(batch["raw"])
+        policy_loss = -(weight * log_prob * gain.detach()).mean()
+        value_loss = 0.5 * (weight * gain.square()).mean()
+        loss = strength * (policy_loss + self.config.imitation_value_coefficient * value_loss)
+        return loss, {
+            "imitation/policy_loss": policy_loss,
+            "imitation/value_loss": value_loss,
+            "imitation/gaining": ((gain > 0) & (weight > 0)).float().mean(),
+            "gain": (returns - self.as_value(output)).clamp(min=0.0),
+        }
+
+    def normalize(self, advantage: Tensor) -> Tensor:
+        """Advantages (T, N) by their normalizer, or standardised, or as they are."""
+        if "advantage" in self.normalizers:
+            self.normalizers["advantage"].update(advantage)
+            return self.normalizers["advantage"].scale(advantage)
+        if self.config.normalize_advantage:
+            return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        return advantage
+
+    def value(self, obs: Obs) -> Tensor:
+        """V(obs) in units of reward; (*batch,)."""
+        return self.as_value(self.model("critic", obs).squeeze(-1))
+
+    def as_value(self, output: Tensor) -> Tensor:
+        """The critic's output in units of reward."""
+        return self.normalizers["value"].inverse(output) if "value" in self.normalizers else output
+
+    def as_output(self, value: Tensor) -> Tensor:
+        """A value in the units of the critic's output."""
+        return self.normalizers["value"](value) if "value" in self.normalizers else value

@@ -1,0 +1,183 @@
+"""Prioritized replay by hand: probabilities, weights, priorities of what is new, gone and replaced."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from gymnasium import spaces
+
+from slmk import Act, EnvInfo, Step
+from slmk.config import Linear
+from slmk.state import get_state, set_state
+from slmk.testing.checkpoints import through_a_file
+from slmk_memory_prioritized import PrioritizedConfig
+from slmk_memory_prioritized.prioritized import Prioritized
+from slmk_memory_replay import ReplayConfig
+
+EPSILON = 1e-12
+"""So small that priorities in the tests are whole numbers, for as many digits as matter."""
+
+
+def build(capacity: int = 4, num_envs: int = 1, seed: int = 0, **options: object) -> Prioritized:
+    info = EnvInfo(num_envs, {"obs": spaces.Box(-1, 1, (1,))}, spaces.Discrete(2), torch.device("cpu"))
+    config = PrioritizedConfig(capacity=capacity, epsilon=EPSILON, **options)
+    return Prioritized(config, info, 1, torch.Generator().manual_seed(seed))
+
+
+def add(memory: Prioritized, start: int, steps: int, num_envs: int = 1) -> None:
+    """Steps whose reward is their number, from `start` on; every third one ends its episode."""
+    for t in range(start, start + steps):
+        obs, after = (torch.full((num_envs, 1), float(u)) for u in (t, t + 1))
+        done = torch.full((num_envs,), t % 3 == 2)
+        number = t * num_envs + torch.arange(num_envs)
+        step = Step({"obs": after}, {"obs": after + 0.5}, number.float(), done, torch.zeros_like(done))
+        memory.add({"obs": obs}, Act(number), step)
+
+
+def prioritize(memory: Prioritized, errors: dict[int, float]) -> None:
+    """Tell the errors of transitions by their numbers."""
+    row = torch.tensor(list(errors)) % memory._replay.rows
+    memory._admit()
+    batch = memory._replay.gather(row, gamma=1.0)
+    memory.feedback(batch, torch.tensor(list(errors.values())))
+
+
+def draws(memory: Prioritized, count: int) -> dict[int, int]:
+    """How often each number is drawn if one is from each of `count` equal parts of all priorities."""
+    memory._admit()
+    row = memory._tree.draw(count, torch.Generator().manual_seed(1)).tolist()
+    return {number: row.count(number % memory._replay.rows) for number in memory._replay.held}
+
+
+def test_probabilities_by_hand() -> None:
+    """With errors 1, 4, 9, 16 and α = 0.5 transitions are drawn with probabilities 0.1, 0.2, 0.3 and 0.4."""
+    memory = build(alpha=0.5, capacity=10)
+    add(memory, 0, 4)
+    prioritize(memory, {0: 1.0, 1: -4.0, 2: 9.0, 3: 16.0})
+    assert draws(memory, 10) == {0: 1, 1: 2, 2: 3, 3: 4}
+    assert torch.bincount(memory.sample(10).action).tolist() == [1, 2, 3, 4]
+
+
+def test_weights_by_hand() -> None:
+    """With P = 0.1, 0.2, 0.3, 0.4 of N = 4 and β = 1 weights are 2.5, 1.25, 5/6, 5/8 over the highest in the batch."""
+    memory = build(alpha=1.0, beta=1.0, capacity=8)
+    add(memory, 0, 4)
+    prioritize(memory, {0: 1.0, 1: 2.0, 2: 3.0, 3: 4.0})
+    sample = memory.sample(8)
+    raw = torch.tensor([2.5, 1.25, 5 / 6, 5 / 8])[sample.action]
+    assert sample.weight.dtype == torch.float32
+    assert sample.weight.tolist() == pytest.approx((raw / raw.max()).tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("progress", "beta"), [(0.0, 0.4), (0.5, 0.7), (1.0, 1.0)])
+def test_beta_moves_with_progress(progress: float, beta: float) -> None:
+    """By default β goes from 0.4 to 1: of priorities 1 and 8 the second weighs 8^−β of the first."""
+    memory = build(alpha=1.0)
+    add(memory, 0, 2)
+    prioritize(memory, {0: 1.0, 1: 8.0})
+    for _ in range(30):
+        sample = memory.sample(4, progress=progress)
+        if (sample.action == 0).any():
+            assert sample.weight[sample.action == 1][0].item() == pytest.approx(8**-beta, rel=1e-6)
+            return
+    raise AssertionError("the first transition was not drawn")
+
+
+def test_new_transitions_have_the_highest_priority_so_far() -> None:
+    """After errors of 3 and 1 a new transition is drawn three times as often as the second; also once 3 is gone."""
+    memory = build(capacity=2, alpha=1.0)
+    add(memory, 0, 2)
+    prioritize(memory, {0: 3.0, 1: 1.0})
+    add(memory, 2, 1)
+    assert draws(memory, 4) == {1: 1, 2: 3}
+    prioritize(memory, {2: 0.5})
+    add(memory, 3, 1)
+    assert draws(memory, 7) == {2: 1, 3: 6}
+
+
+def test_before_any_feedback_all_are_alike() -> None:
+    """Priorities begin at 1, so that weights are 1 and every transition is drawn equally often."""
+    memory = build()
+    add(memory, 0, 4)
+    assert memory.sample(4).action.tolist() == [0, 1, 2, 3]
+    assert memory.sample(3).weight.tolist() == [1, 1, 1]
+
+
+def test_rows_that_hold_nothing_are_never_drawn() -> None:
+    """An error that comes late, for a row that was given up meanwhile, does not make the row one to draw."""
+    memory = build(capacity=4, alpha=1.0)
+    add(memory, 0, 4)
+    batch = memory.sample(4)
+    add(memory, 4, 2)  # Takes rows 4 and 0 of five; the row of number 1 is that of what comes next.
+    memory.feedback(batch, torch.full((4,), 1e9))
+    held = {2, 3, 4, 5}
+    assert {int(x) for _ in range(100) for x in memory.sample(4).action} <= held
+    assert int((memory._tree.values > 0).sum()) == 4
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_priorities_follow_a_dictionary(num_envs: int, seed: int) -> None:
+    """Over many laps, with feedback and resumes at random, priorities are those a dictionary by number would have."""
+    random = torch.Generator().manual_seed(seed)
+    steps, count = 7, 0
+    memory = build(capacity=steps * num_envs, num_envs=num_envs, alpha=0.7)
+    expected: dict[int, float] = {}
+    highest = 1.0
+    for _ in range(60):
+        added = int(torch.randint(0, 2 * steps, (), generator=random)) // 2
+        add(memory, count, added, num_envs)
+        expected |= dict.fromkeys(range(count * num_envs, (count + added) * num_envs), highest)
+        count += added
+        expected = {number: p for number, p in expected.items() if number >= (count - steps) * num_envs}
+        if expected and torch.rand((), generator=random) < 0.7:
+            sample = memory.sample(min(5, steps * num_envs))
+            assert set(sample.action.tolist()) <= set(expected)
+            error = sample.action.float().sin() * count  # The same for a transition that was drawn twice.
+            memory.feedback(sample, error)
+            for number, e in zip(sample.action.tolist(), error.tolist(), strict=True):
+                expected[number] = (abs(e) + EPSILON) ** 0.7
+            highest = max(highest, *(expected[number] for number in sample.action.tolist()))
+        if torch.rand((), generator=random) < 0.2:
+            other = build(capacity=steps * num_envs, num_envs=num_envs, alpha=0.7, seed=99)
+            set_state(other, through_a_file(get_state(memory)))
+            memory = other
+        memory._admit()
+        found = {i: memory._tree.values[i % memory._replay.rows].item() for i in memory._replay.held}
+        assert found == pytest.approx(expected, rel=1e-12)
+        assert memory._tree.values.sum().item() == pytest.approx(sum(expected.values()), rel=1e-12)
+
+
+def test_a_resumed_memory_draws_the_same() -> None:
+    """After a resume samples, their weights and what follows feedback are the same, bit for bit."""
+    memory, other = build(50, alpha=0.6), build(50, alpha=0.6, seed=7)
+    add(memory, 0, 70)
+    for _ in range(5):
+        memory.feedback(sample := memory.sample(20), sample.reward.cos())
+    add(memory, 70, 3)
+    set_state(other, through_a_file(get_state(memory)))
+    for start in range(73, 100, 3):
+        samples = []
+        for each in (memory, other):
+            add(each, start, 3)
+            samples.append(each.sample(20, n_step=3, gamma=0.9))
+            each.feedback(samples[-1], samples[-1].reward.cos())
+        for name in ("action", "reward", "weight", "discount", "index"):
+            assert torch.equal(*(getattr(sample, name) for sample in samples))
+
+
+def test_sequences_are_drawn_by_their_first_step() -> None:
+    """Each step of a sequence has the weight of its sequence, and none where it does not count."""
+    memory = build(alpha=1.0, beta=1.0, capacity=6, sequence=2, burn_in=1)
+    add(memory, 0, 3)
+    prioritize(memory, {0: 1.0, 1: 2.0, 2: 2.0})
+    sample = memory.sample(6)
+    importance = torch.where(sample.action[0] == 0, 1.0, 0.5) / (1.0 if (sample.action[0] == 0).any() else 0.5)
+    counts = torch.tensor([[0.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])[sample.action[0]].T
+    torch.testing.assert_close(sample.weight, counts * importance)
+
+
+def test_the_options_are_those_of_the_paper_on_top_of_a_replay() -> None:
+    """Every option of a replay is there, and α, β and ε besides."""
+    assert set(PrioritizedConfig.model_fields) - set(ReplayConfig.model_fields) == {"alpha", "beta", "epsilon"}
+    assert PrioritizedConfig().beta == Linear(start=0.4, end=1.0)
