@@ -27,10 +27,10 @@ def test_each_kind_of_space_becomes_its_vector(name, batch):
     space, value, vector = CASES[name]
     encode, width = encoder(name, space)
     x = torch.as_tensor(np.asarray(value, space.dtype))
-    encoded = encode(x.expand(*batch, *x.shape))
+    encoded = encode(x.expand((*batch, *x.shape)))
     assert encoded.dtype == torch.float32
     assert encoded.shape == (*batch, width)
-    assert torch.equal(encoded, torch.tensor(vector).expand(*batch, width))
+    assert torch.equal(encoded, torch.tensor(vector).expand((*batch, width)))
 
 
 def test_a_space_that_is_no_vector_is_refused_by_its_group():

@@ -57,7 +57,13 @@ def slmk_networks() -> Iterable[Component]:  # type: ignore[empty-body]
     The target is called as ``target(config, inputs, role, generator) -> torch.nn.Module``: `inputs` maps each group
     the role reads to its Gymnasium space, `role` is the algorithm's `Role` (number of outputs, gain of the last
     layer), and `generator` draws the initial weights. The module's ``forward(obs)`` takes a dict of those groups,
-    each ``(*batch, *shape)``, and returns ``(*batch, role.outputs)``.
+    each ``(*batch, *shape)``, and returns ``(*batch, role.outputs)``; for a role with ``ensemble`` members
+    ``(members, *batch, role.outputs)``, of those alone whose indices ``forward(obs, members=…)`` is given. A network
+    that has no ensembles raises `slmk.SpecError` for such a role.
+
+    A recurrent network has ``carry``, the width of what it remembers, ``window``, the steps through which gradients
+    flow, and ``advance(obs) -> (N, carry)``. In ``obs`` it finds ``carry``, from before an observation, and ``first``.
+    Where the carry has one axis less than the other groups, (B, carry) against (L, B, …), it unrolls over L steps.
     """
 
 

@@ -272,13 +272,13 @@ def test_the_update_is_one_graph(monkeypatch):
         return torch.compile(step, fullgraph=True, dynamic=False, backend="aot_eager", isolate_recompiles=True)
 
     monkeypatch.setattr("slmk.update_step.compiled", traced)
-    monkeypatch.setattr(torch._dynamo.config, "trace_autograd_ops", True)
     results = {}
     for how in ("off", "on"):
         algorithm = sil(compile=how)
         memory = Once(rollout(algorithm))
-        for _ in range(2):
-            algorithm.learn(memory, 0.0)
+        with torch._dynamo.config.patch(trace_autograd_ops=True):
+            for _ in range(2):
+                algorithm.learn(memory, 0.0)
         results[how] = algorithm.learner.choice, algorithm.learner.flat
     assert [choice for choice, _ in results.values()] == ["eager", "compiled"]
     torch.testing.assert_close(results["on"][1], results["off"][1], rtol=1e-5, atol=1e-6)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from slmk import Act, CheckpointError, EnvInfo, Obs, Problem, Sample, SpecError, Step, Transition
+from slmk import Act, CheckpointError, EnvInfo, Obs, Problem, Sample, SpecError, Step
 from slmk.batch import CARRY
 from slmk_memory_replay import ReplayConfig
 from slmk_memory_replay.n_step import n_step_return
@@ -110,7 +110,7 @@ class Replay:
             sample = self._sequences(self._ring, first, gamma)
         else:
             sample = _transitions(self._ring, first, gamma, n_step)
-        return sample if self._layout.device == self._device else _map(sample, lambda x: x.to(self._device))
+        return sample if self._layout.device == self._device else sample.map(lambda x: x.to(self._device))
 
     def feedback(self, batch: Sample, error: Tensor) -> None:
         """Nothing: every transition stays as likely as another."""
@@ -149,7 +149,7 @@ class Replay:
         row = ring.onward(first, torch.minimum(place, steps - 1)).flatten()
         carries = {name for name in ring.groups if name.startswith(CARRY)}
         flat = ring.sample(row, row, gamma, ring.groups - carries)
-        sample = _map(flat, lambda x: x.view(self._length, len(first), *x.shape[1:]))
+        sample = flat.map(lambda x: x.view(self._length, len(first), *x.shape[1:]))
         before, after = ring.observations(first, carries)
         sample.obs |= before
         sample.next_obs |= after
@@ -167,17 +167,6 @@ def _transitions(ring: Ring, row: Tensor, gamma: float, n_step: int) -> Sample:
     sample = ring.sample(row, rows.gather(0, (steps - 1).unsqueeze(0)).squeeze(0))
     sample.reward, sample.discount = n_step_return(ring.rewards(rows), steps, gamma)
     return sample
-
-
-def _map(sample: Sample, function: Callable[[Tensor], Tensor]) -> Sample:
-    """The same sample with `function` applied to every tensor."""
-    plain = sample.map(function)
-    return Sample(
-        **{name: getattr(plain, name) for name in Transition.__slots__},
-        discount=function(sample.discount),
-        weight=function(sample.weight),
-        index=function(sample.index),
-    )
 
 
 def _stacks(frames: int, env: EnvInfo) -> dict[str, int]:
