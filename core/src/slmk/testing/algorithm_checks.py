@@ -28,7 +28,7 @@ from slmk.testing.checkpoints import through_a_file
 from slmk.testing.compare import copy_of, equal, first_difference
 from slmk.testing.host_sync import host_syncs
 from slmk.testing.probe import ACTION_SPACES, assert_actions
-from slmk.testing.recurrent_runs import recurrent
+from slmk.testing.recurrent_runs import recurrent, recurrent_roles
 from slmk.testing.subject import Skip, Subject
 
 __all__ = [
@@ -157,21 +157,21 @@ def check_algo_exact_resume(subject: Subject) -> None:
     _assert_exact_resume(subject, next(supported_spaces(subject)))
 
 
-def check_algo_recurrent_networks(subject: Subject) -> None:
+def check_algo_recurrent_networks(subject: Subject) -> str:
     """Acts, trains every parameter and resumes exactly with networks that remember, actions being masked where any are.
 
     Algorithms are not told: what networks remember comes to them with the observations, and back with the batch.
     """
     learns(subject)
-    remembering, spaces = recurrent(subject), first_of_each(subject)
-    for name in spaces:
-        try:
-            run = build_probe_run(remembering, name, mask=name == "discrete")
-        except SpecError as error:
-            raise Skip(f"it refuses recurrent networks: {error}") from error
+    remarks = []
+    for name in first_of_each(subject):
+        remembering = recurrent(subject, name)
+        remarks.append(f"{name}: {', '.join(recurrent_roles(remembering))}")
+        run = build_probe_run(remembering, name, mask=name == "discrete")
         _act_and_learn(run)
         _assert_every_parameter_learns(run, f"recurrent networks and {name} actions")
-    _assert_exact_resume(remembering, spaces[0])
+        _assert_exact_resume(remembering, name)
+    return "; ".join(remarks)
 
 
 def check_algo_no_host_sync(subject: Subject) -> None:

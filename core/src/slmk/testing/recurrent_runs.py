@@ -2,52 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from slmk.config import AlgorithmConfig
+from slmk.errors import SpecError
 from slmk.testing.algorithm_runs import build_probe_run
 from slmk.testing.subject import Skip, Subject
 
-__all__ = ["recurrent"]
+__all__ = ["recurrent", "recurrent_roles"]
 
 SEQUENCE = 4
 """Steps to learn from together, where the algorithm's horizon leaves a choice."""
+NETWORK = "toy-recurrent"
 
 
-def recurrent(subject: Subject, **options: Any) -> Subject:
-    """The algorithm with a network that remembers in every role, and sequences to train on.
+def recurrent(subject: Subject, action: str) -> Subject:
+    """The algorithm with networks that remember, and sequences to train on.
+
+    They play all roles, or else, where the algorithm refuses that for an action space, the first one alone, which acts.
 
     Args:
         subject: the algorithm.
-        options: further ones, over those of the subject.
+        action: a key of `slmk.testing.probe.ACTION_SPACES`.
 
     Raises:
-        Skip: it has no networks, or no memory from which they could learn.
+        Skip: it has no networks, or no memory from which they could learn, or refuses them.
     """
-    config = cast("type[AlgorithmConfig]", subject.component.config)
+    config = _config(subject)
     if not config.roles or config.memory == "none":
         raise Skip("it trains no networks")
-    subject = replace(subject, options={**subject.options, **options})
-    network = {"name": "toy-recurrent", "window": _window(subject)}
-    sections = {**subject.sections, "network": dict.fromkeys(config.roles, network)}
-    if config.memory == "sample":
-        sections["memory"] = _sequences(subject)
-    return replace(subject, sections=sections)
+    refusal: SpecError | None = None
+    for roles in (config.roles, config.roles[:1]):
+        candidate = _with_networks(subject, roles)
+        try:
+            build_probe_run(candidate, action).close()
+        except SpecError as error:
+            refusal = refusal or error
+        else:
+            return candidate
+    raise Skip(f"it refuses recurrent networks: {refusal}")
+
+
+def recurrent_roles(subject: Subject) -> tuple[str, ...]:
+    """The roles that remember, of what `recurrent` made."""
+    return tuple(role for role, table in subject.sections["network"].items() if table["name"] == NETWORK)
+
+
+def _with_networks(subject: Subject, roles: tuple[str, ...]) -> Subject:
+    subject = _with_single_steps(subject)
+    given = {role: {"name": "toy-mlp"} for role in _config(subject).roles} | dict(subject.sections.get("network", {}))
+    remembering = {"name": NETWORK, "window": _window(subject)}
+    networks = given | dict.fromkeys(roles, remembering)
+    return replace(subject, sections={**subject.sections, **dict(_memory(subject)), "network": networks})
+
+
+def _with_single_steps(subject: Subject) -> Subject:
+    """Sequences have one-step rewards, whatever the options of the algorithm say."""
+    one = {"n_step": 1} if "n_step" in _config(subject).model_fields else {}
+    return replace(subject, options={**subject.options, **one}, learning={**subject.learning, **one})
 
 
 def _window(subject: Subject) -> int:
-    """Steps into which a rollout splits; all of a short one."""
-    run = build_probe_run(subject)
-    run.close()
-    horizon = run.algorithm.horizon
-    return next((steps for steps in range(SEQUENCE, horizon) if horizon % steps == 0), horizon)
+    """Steps into which rollouts split, those of the tasks to be learned too; all of a short one."""
+    probe = build_probe_run(subject)
+    probe.close()
+    horizon = subject.learning.get("horizon", probe.algorithm.horizon)
+    both = [n for n in range(1, horizon + 1) if horizon % n == 0 == probe.algorithm.horizon % n]
+    return next((n for n in both if n >= SEQUENCE), both[-1])
 
 
-def _sequences(subject: Subject) -> Mapping[str, Any]:
-    """The subject's own memory where it can draw sequences, and the toy otherwise."""
+def _memory(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Of an algorithm that samples: its own memory where that can draw sequences, and the toy otherwise."""
     given = subject.sections.get("memory", {})
+    if _config(subject).memory != "sample":
+        return
     if given and "sequence" in subject.registry.component("memory", given["name"]).config.model_fields:
-        return {**given, "sequence": SEQUENCE}
-    return {"name": "toy-sample", "sequence": SEQUENCE}
+        yield "memory", {**given, "sequence": SEQUENCE}
+    else:
+        yield "memory", {"name": "toy-sample", "sequence": SEQUENCE}
+
+
+def _config(subject: Subject) -> type[AlgorithmConfig]:
+    return cast("type[AlgorithmConfig]", subject.component.config)
