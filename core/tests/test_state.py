@@ -77,3 +77,22 @@ def test_the_state_of_another_class_is_refused():
     """Missing and unknown names are listed."""
     with pytest.raises(CheckpointError, match=r"lacks \['count'\], unknown \['other'\]"):
         set_state(Inner(), {"other": 1})
+
+
+def test_entries_that_a_part_has_not_made_yet_are_restored():
+    """A dictionary that fills up during a run is empty in a new part: nothing of what was saved may be lost."""
+    saved, fresh = Inner(), Inner()
+    saved.seen, fresh.seen = {"left": 3, "right": torch.ones(2)}, {}
+    set_state(fresh, get_state(saved))
+    assert fresh.seen["left"] == 3
+    assert torch.equal(fresh.seen["right"], torch.ones(2))
+
+
+def test_a_missing_entry_is_named_and_structure_in_a_dictionary_stays():
+    """What `get_state` leaves out, `set_state` does not ask for."""
+    part = Inner()
+    part.table = {"device": torch.device("cpu"), "hits": 1}
+    set_state(part, {**get_state(part), "table": {"hits": 2}})
+    assert part.table == {"device": torch.device("cpu"), "hits": 2}
+    with pytest.raises(CheckpointError, match=r"lacks \['hits'\]"):
+        set_state(part, {**get_state(part), "table": {}})

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -134,7 +134,7 @@ def _set(present: Any, state: Any) -> Any:
         present.load_state_dict(state)
         return present
     if isinstance(present, Mapping):
-        return _rebuild(present, lambda: {key: _set(item, state[str(key)]) for key, item in present.items()})
+        return _set_entries(present, state)
     if isinstance(present, list | tuple | deque):
         items = [_set(a, b) for a, b in zip(present, state, strict=True)] if len(present) == len(state) else list(state)
         return items if isinstance(present, list) else _like(present, items)
@@ -142,11 +142,14 @@ def _set(present: Any, state: Any) -> Any:
     return present
 
 
-def _rebuild(present: Mapping[Any, Any], build: Callable[[], dict[Any, Any]]) -> Mapping[Any, Any]:
-    try:
-        return build()
-    except KeyError as error:
-        raise CheckpointError(f"the state lacks {error}") from error
+def _set_entries(present: Mapping[Any, Any], state: Mapping[str, Any]) -> dict[Any, Any]:
+    """The entries of `state` in the order of `present`; those that `present` has not come last, as they were saved."""
+    missing = sorted(str(key) for key, item in present.items() if str(key) not in state and not _is_structure(item))
+    if missing:
+        raise CheckpointError(f"the state lacks {missing}")
+    kept = {key: _set(item, state[str(key)]) if str(key) in state else item for key, item in present.items()}
+    known = {str(key) for key in present}
+    return kept | {key: item for key, item in state.items() if key not in known}
 
 
 def _like(present: tuple[Any, ...] | deque[Any], items: list[Any]) -> tuple[Any, ...] | deque[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import numpy as np
@@ -32,12 +33,13 @@ LOG_STD_RANGE = (-20.0, 2.0)
 """Of ``tanh_clamped``; the clamp of the SAC authors' own code."""
 
 
-class ActionHead(nn.Module):
+class ActionHead(nn.Module, ABC):
     """Base of the heads, one subclass for each kind of action space."""
 
     outputs: int
     """Features that the actor network must give."""
 
+    @abstractmethod
     def forward(self, features: Tensor, obs: Obs) -> Distribution:
         """The distribution over raw actions.
 
@@ -45,11 +47,10 @@ class ActionHead(nn.Module):
             features: (*batch, outputs).
             obs: the groups acted on; a boolean group ``mask`` says which discrete actions are allowed.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def to_env(self, raw: Tensor) -> Tensor:
         """Raw actions as the environment wants them: its range, shape and dtype."""
-        raise NotImplementedError
 
 
 class DiscreteHead(ActionHead):

@@ -9,6 +9,7 @@ arXiv:1910.07207.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -68,7 +69,7 @@ class Candidates:
         return -(self.probability * self.log_prob).sum(-1)
 
 
-class SoftActions(nn.Module):
+class SoftActions(nn.Module, ABC):
     """What losses and exploration need to know of an action space; one subclass for each kind."""
 
     dimensions: int = 0
@@ -78,6 +79,7 @@ class SoftActions(nn.Module):
     extra: Mapping[str, spaces.Space[Any]] = MappingProxyType({})
     """What critics read besides observations."""
 
+    @abstractmethod
     def candidates(self, policy: Distribution, noise: Tensor) -> Candidates:
         """Actions to take an expectation over.
 
@@ -85,19 +87,18 @@ class SoftActions(nn.Module):
             policy: of the actor, for observations of shape (*batch, …).
             noise: (*batch, A).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def inputs(self, action: Tensor) -> Obs:
         """What critics are told besides observations of actions (*batch, *shape) in the environment's range."""
-        raise NotImplementedError
 
+    @abstractmethod
     def taken(self, values: Tensor, action: Tensor) -> Tensor:
         """Q of the actions (*batch, *shape) of which critics were told, from their `values` (E, *batch, K)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def uniform(self, obs: Obs, generator: torch.Generator) -> Tensor:
         """Actions (N, *shape) that are all equally likely, for groups (N, …)."""
-        raise NotImplementedError
 
     def noise(self, count: int, like: Tensor, generator: torch.Generator) -> Tensor:
         """Standard normal variates for that many candidates at each element of `like` (*batch); (count, *batch, A).

@@ -33,6 +33,8 @@ _PIPES_S = 2e-4
 """Steps of the whole batch shorter than this cannot gain by talking to processes."""
 _BLOCK_S, _TURNS = 0.05, 3
 """Length of one block of the measurement, and how many blocks each way gets."""
+_CLEAR_WIN = 0.75
+"""Processes are worth their memory and their seconds of start only below this share of the time of one process."""
 _log = structlog.get_logger()
 
 
@@ -79,7 +81,7 @@ def _measured(
             sync_s = min(sync_s, _step_time(rows, actions))
     rows.close()
     _log.info("vectorization measured", sync_us=round(sync_s * 1e6), async_us=round(async_s * 1e6) if workers else None)
-    if workers and async_s < 0.9 * sync_s:
+    if workers and async_s < _CLEAR_WIN * sync_s:
         workers.rebuild()
         return "async", workers
     if workers:

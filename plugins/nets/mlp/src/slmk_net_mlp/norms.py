@@ -5,6 +5,7 @@ Features are (*batch, F), or (members, B, F) in an ensemble, where each member h
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -22,7 +23,7 @@ SHIFT_LIMIT: Final = 5.0
 """d_max, from the same places."""
 
 
-class Norm(nn.Module):
+class Norm(nn.Module, ABC):
     """Base of the normalisations: a scale and a shift for each feature, to be trained."""
 
     def __init__(self, width: int, ensemble: int) -> None:
@@ -33,9 +34,9 @@ class Norm(nn.Module):
         self.weight = nn.Parameter(torch.ones(self.shape))
         self.bias = nn.Parameter(torch.zeros(self.shape))
 
+    @abstractmethod
     def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         """Normalise features; in an ensemble `members` (K,) says whose they are, if not those of all."""
-        raise NotImplementedError
 
 
 class LayerNorm(Norm):
