@@ -133,13 +133,16 @@ class Learner:
 
     def metrics(self) -> Metrics:
         """Means of the losses' metrics (and of gradient norms) over the steps since the last call, on the device."""
-        rows: dict[str, list[Tensor]] = {}
+        sums: dict[str, Tensor] = {}
+        counts: dict[str, int] = {}
         for step in self._steps.values():
             if step.history:
-                for name, column in zip(step.names, torch.stack(step.history).unbind(1), strict=True):
-                    rows.setdefault(name, []).append(column)
+                # One operation for all metrics: this is called after every update of an off-policy algorithm.
+                for name, total in zip(step.names, torch.stack(step.history).sum(0).unbind(), strict=True):
+                    sums[name] = sums[name] + total if name in sums else total
+                    counts[name] = counts.get(name, 0) + len(step.history)
                 step.history.clear()
-        return {name: torch.cat(columns).mean() for name, columns in rows.items()}
+        return {name: total / counts[name] if counts[name] > 1 else total for name, total in sums.items()}
 
     def latest(self, name: str, count: int = 1) -> float:
         """Mean of one metric over the last `count` steps. Reads from the device: for stop rules only."""

@@ -266,7 +266,7 @@ def test_moments_forget_half():
 
 def test_warm_up_acts_at_random_and_does_not_learn():
     """Up to 50 of 100 steps actions fill their whole range and nothing is learned; then the policy acts."""
-    algorithm = crossq(num_envs=1000, env_steps=100, learning_starts=50)
+    algorithm = crossq(num_envs=1000, env_steps=100, learning_starts=50, utd_ratio=1e-3)
     with torch.no_grad():
         actor = algorithm.model.networks["actor"]
         actor.weight_out.zero_()
@@ -279,7 +279,6 @@ def test_warm_up_acts_at_random_and_does_not_learn():
     chosen = algorithm.act(obs, 0.5).action
     torch.testing.assert_close(chosen, torch.tensor([-0.5, 5.0]).expand(1000, 2))
     torch.testing.assert_close(algorithm.policy(obs), chosen)
-    algorithm.steps_per_learn = 1.0
     assert algorithm.learn(Fixed(sample(algorithm)), 0.5)
 
 

@@ -9,6 +9,7 @@ from slmk import Act, Adam, EnvInfo, Learner, Metrics, Objective, Obs, Parts, Ro
 from slmk.batch import CARRY
 from slmk.protocols import Memory
 from slmk.toolbox.actors import Actor
+from slmk.toolbox.pacing import Pace
 from slmk.toolbox.schedules import at
 from slmk.toolbox.soft import GAUSSIAN, Batch, batch_of, bootstrapped, soft_actions, soft_roles, weighted_mean
 from slmk.toolbox.temperature import Temperature, target_entropy, temperature_loss
@@ -32,11 +33,7 @@ class CrossQ:
         self.config = config
         self.horizon = config.horizon
         self.generator = parts.generator
-        self.warm_up = config.learning_starts / parts.env_steps if parts.env_steps else 0.0
-        """Share of the budget before learning starts."""
-        self.steps_per_learn = config.utd_ratio * config.horizon * env.num_envs
-        self.owed = 0.0
-        """Gradient steps that are due; less than one between two calls of `learn`."""
+        self.pace = Pace(config, num_envs=env.num_envs, env_steps=parts.env_steps)
         self.model = parts.model
         self.actor = Actor(parts.model, env, gaussian=GAUSSIAN)
         self.actions = soft_actions(env.action_space, parts.model).to(env.device)
@@ -54,14 +51,14 @@ class CrossQ:
             {"actor": self.actor, "temperature": self.temperature, "actions": self.actions},
             objectives,
             compile=parts.compile,
-            steps_ahead=int(config.utd_ratio * parts.env_steps),
+            steps_ahead=self.pace.steps,
         )
 
     @torch.no_grad()
     def act(self, obs: Obs, progress: float) -> Act:
         """Sample from the policy; during the warm-up, any action is as likely as another."""
         self.model.observe(obs)
-        if progress < self.warm_up:
+        if self.pace.warms_up(progress):
             return Act(self.actions.uniform(obs, self.generator))
         return Act(self.actor.head.to_env(self.actor(obs).sample(self.generator)))
 
@@ -72,13 +69,9 @@ class CrossQ:
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """As many gradient steps of the critics as the new transitions are worth; every third is one of all."""
         config = self.config
-        if progress < self.warm_up or len(memory) < config.batch_size:
-            return {}
-        self.owed += self.steps_per_learn
         lr = at(config.lr, progress)
         rates = {"critic": lr, "actor": lr, "temperature": config.temperature_lr}
-        while self.owed >= 1:
-            self.owed -= 1
+        for _ in range(self.pace.due(progress, ready=len(memory) >= config.batch_size)):
             sample = memory.sample(config.batch_size, gamma=config.gamma, n_step=config.n_step, progress=progress)
             noise = self.actions.noise(2, sample.reward, self.generator)
             everything = (self.learner.updates + 1) % config.policy_delay == 0

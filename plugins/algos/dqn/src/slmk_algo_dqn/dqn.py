@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from slmk import Act, Adam, Average, EnvInfo, Learner, Metrics, Model, Objective, Obs, Parts, Role, Sample
 from slmk.protocols import Memory
+from slmk.toolbox.pacing import Pace
 from slmk.toolbox.schedules import at
 from slmk.toolbox.values import EpsilonGreedy, ValuePolicy, value_head, value_policy
 from slmk_algo_dqn import DQNConfig
@@ -30,20 +31,15 @@ class DQN:
         self.model = parts.model
         self.target = parts.model.target("q")
         self.head = value_head(env.action_space, config.dueling)
-        self.collected = config.horizon * env.num_envs
-        """Transitions between two calls of `learn`."""
+        self.pace = Pace(config, num_envs=env.num_envs, env_steps=parts.env_steps)
         network = self.model.networks["q"]
         self.learner = Learner(
             {"model": self.model, "target": self.target},
             {"q": Objective(self.loss, [network], Adam(eps=config.adam_eps, max_grad_norm=config.max_grad_norm))},
             averages=[Average(self.target.networks["q"], network, config.tau)],
             compile=parts.compile,
-            steps_ahead=int(parts.env_steps * config.utd_ratio),
+            steps_ahead=self.pace.steps,
         )
-        self.warm_up = config.learning_starts / parts.env_steps if parts.env_steps else 0.0
-        """The share of the budget before learning begins."""
-        self.owed = 0.0
-        """Gradient steps that transitions so far have earned and that are not taken yet; a fraction of one."""
         self.since_copy = 0
         """Transitions learned from since the target network was last copied."""
 
@@ -52,7 +48,7 @@ class DQN:
         """Explore by the values; uniformly among the allowed actions while warming up."""
         self.model.observe(obs)
         values = self.values(self.model, obs)
-        explorer = EpsilonGreedy(values, 1.0) if progress < self.warm_up else self.explorer(values, progress)
+        explorer = EpsilonGreedy(values, 1.0) if self.pace.warms_up(progress) else self.explorer(values, progress)
         return Act(self.head.to_env(explorer.sample(self.generator)))
 
     @torch.no_grad()
@@ -63,15 +59,13 @@ class DQN:
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Algorithm 1: gradient steps on samples, as many as the new transitions earn; the target network follows."""
         config = self.config
-        if progress < self.warm_up or len(memory) < config.batch_size:
+        if self.pace.warms_up(progress) or len(memory) < config.batch_size:
             return {}
-        self.owed += config.utd_ratio * self.collected
-        while self.owed >= 1:
-            self.owed -= 1
+        for _ in range(self.pace.due(progress)):
             batch = memory.sample(config.batch_size, gamma=config.gamma, n_step=config.n_step, progress=progress)
             error = self.learner.step(batch, lr=at(config.lr, progress))["error"]
             memory.feedback(batch, error)
-        self.since_copy += self.collected
+        self.since_copy += self.pace.transitions
         if 0 < config.target_every <= self.since_copy:
             self.since_copy %= config.target_every
             self.learner.sync()

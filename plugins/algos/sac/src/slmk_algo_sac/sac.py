@@ -8,6 +8,7 @@ from torch import Tensor
 from slmk import Act, Average, EnvInfo, Learner, Metrics, Model, Objective, Obs, Parts, Role
 from slmk.protocols import Memory
 from slmk.toolbox.actors import Actor
+from slmk.toolbox.pacing import Pace
 from slmk.toolbox.schedules import at
 from slmk.toolbox.soft import GAUSSIAN, Batch, batch_of, bootstrapped, soft_actions, soft_roles, weighted_mean
 from slmk.toolbox.temperature import Temperature, target_entropy, temperature_loss
@@ -28,11 +29,7 @@ class SAC:
         self.config = config
         self.horizon = config.horizon
         self.generator = parts.generator
-        self.warm_up = config.learning_starts / parts.env_steps if parts.env_steps else 0.0
-        """Share of the budget before learning starts."""
-        self.steps_per_learn = config.utd_ratio * config.horizon * env.num_envs
-        self.owed = 0.0
-        """Gradient steps that are due; less than one between two calls of `learn`."""
+        self.pace = Pace(config, num_envs=env.num_envs, env_steps=parts.env_steps)
         self.model = parts.model
         self.target = parts.model.target("critic")
         self.actor = Actor(parts.model, env, gaussian=GAUSSIAN)
@@ -51,14 +48,14 @@ class SAC:
             objectives,
             averages=[Average(self.target.networks["critic"], critic, config.tau)],
             compile=parts.compile,
-            steps_ahead=int(config.utd_ratio * parts.env_steps),
+            steps_ahead=self.pace.steps,
         )
 
     @torch.no_grad()
     def act(self, obs: Obs, progress: float) -> Act:
         """Sample from the policy; during the warm-up, any action is as likely as another."""
         self.model.observe(obs)
-        if progress < self.warm_up:
+        if self.pace.warms_up(progress):
             return Act(self.actions.uniform(obs, self.generator))
         return Act(self.actor.head.to_env(self.actor(obs).sample(self.generator)))
 
@@ -69,13 +66,9 @@ class SAC:
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Algorithm 1: as many gradient steps as the new transitions are worth."""
         config = self.config
-        if progress < self.warm_up or len(memory) < config.batch_size:
-            return {}
-        self.owed += self.steps_per_learn
         lr = at(config.lr, progress)
         rates = {"critic": lr, "actor": lr, "temperature": config.temperature_lr}
-        while self.owed >= 1:
-            self.owed -= 1
+        for _ in range(self.pace.due(progress, ready=len(memory) >= config.batch_size)):
             sample = memory.sample(config.batch_size, gamma=config.gamma, n_step=config.n_step, progress=progress)
             noise = self.actions.noise(2, sample.reward, self.generator)
             outputs = self.learner.step(batch_of(sample), noise, lr=rates)
