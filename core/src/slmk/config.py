@@ -129,6 +129,10 @@ class LauncherConfig(Config):
     """Base of launcher options."""
 
 
+Matmul = Literal["float32", "tf32", "bf16"]
+"""What factors of matrix products are rounded to: not at all, to 10 bits of mantissa, or to 7. Sums are float32."""
+
+
 class RunConfig(Config):
     """The section ``[run]``: what the kernel itself needs to know."""
 
@@ -142,6 +146,9 @@ class RunConfig(Config):
     """Device of environments, memory and networks, such as ``cpu``, ``cuda`` or ``cuda:1``."""
     threads: PositiveInt = 1
     """torch threads of each session. One is fastest for small networks."""
+    matmul: Matmul = "float32"
+    """Arithmetic of matrix products, where `device` has it: ``tf32`` on NVIDIA GPUs since Ampere, ``bf16`` on CPUs with
+    AMX or AVX-512 BF16. Faster for wide networks; may cost some of the score."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the update step: ``auto`` measures whether it pays back within this run, and records the choice."""
     report_every: Annotated[int, Field(ge=0)] = 0

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from slmk.config import RunConfig
 from slmk.errors import CheckpointError
 from slmk.files import write_json
 from slmk.reporting import Reporters
@@ -43,13 +44,11 @@ def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
 
 
 def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: list[int]) -> dict[str, Any]:
-    import torch
-
     from slmk.checkpoint import Checkpoints, read_checkpoint
     from slmk.loop import train
     from slmk.run import Run
 
-    torch.set_num_threads(blueprint.run.threads)
+    _set_up_torch(blueprint.run)
     directory = Path(job["directory"]) / f"seed-{job['seed']}"
     run = Run(blueprint, job["seed"])
     checkpoints = Checkpoints(directory / "checkpoints")
@@ -76,6 +75,19 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: li
     finally:
         reporters.close()
         run.close()
+
+
+def _set_up_torch(config: RunConfig) -> None:
+    import structlog
+    import torch
+
+    from slmk.arithmetic import multiplies_in, set_matmul
+
+    torch.set_num_threads(config.threads)
+    set_matmul(config.matmul)
+    if not multiplies_in(config.matmul, torch.device(config.device)):
+        log = structlog.get_logger()
+        log.warning("no such arithmetic, products stay in float32", matmul=config.matmul, device=config.device)
 
 
 def _summarise(run: Any, directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:

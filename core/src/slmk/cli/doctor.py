@@ -81,6 +81,7 @@ def _torch() -> Iterator[Finding]:
         yield Finding("bad", "torch", f"cannot be imported: {error}", "pip install torch")
         return
     yield Finding("ok", "torch", f"{torch.__version__}, {torch.get_num_threads()} threads by default")
+    yield _matmul()
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             memory = torch.cuda.get_device_properties(index).total_memory / 2**30
@@ -89,6 +90,16 @@ def _torch() -> Iterator[Finding]:
         yield Finding("note", "cuda", "this torch is built without CUDA", "for an NVIDIA GPU install a CUDA build")
     else:
         yield Finding("note", "cuda", f"no usable GPU (torch is built for CUDA {torch.version.cuda})", "see nvidia-smi")
+
+
+def _matmul() -> Finding:
+    import torch
+
+    from slmk.arithmetic import multiplies_in
+
+    if multiplies_in("bf16", torch.device("cpu")):
+        return Finding("ok", "cpu arithmetic", "bf16 products: run.matmul='bf16' speeds wide networks up")
+    return Finding("note", "cpu arithmetic", "float32 only: run.matmul='bf16' makes no difference here")
 
 
 def _compiler() -> Iterator[Finding]:
