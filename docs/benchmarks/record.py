@@ -18,6 +18,8 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 SPECS = HERE.parent.parent / "specs"
+MEASURES = {"final_return_ma": "", "final_eval_return": " (evaluation)"}
+"""What is said behind a score that is not the usual one."""
 KEPT = ("created", "commit", "dirty", "python", "platform", "cores", "device", "versions", "seeds", "env_steps", "env")
 
 
@@ -47,10 +49,11 @@ def table() -> str:
         "# Results",
         "",
         "Written by `python docs/benchmarks/record.py` from the files in [results](results). Each row is what",
-        "`slmk run SPEC` gave: the mean of the last 100 training episodes at the end of the budget, over seeds.",
-        "Ranges are the standard deviation over seeds; the interval is the stratified bootstrap's for the IQM.",
+        "`slmk run SPEC` gave at the end of the budget, over seeds: the mean of the last 100 training episodes, or of the",
+        "last evaluation where the target says so. Ranges are the standard deviation over seeds; the interval is the",
+        "stratified bootstrap's for the IQM.",
         "",
-        "| spec | environment | env steps | seeds | final return | IQM [95 %] | target | reached | commit |",
+        "| spec | environment | env steps | seeds | score | IQM [95 %] | target | reached | commit |",
         "|---|---|---|---|---|---|---|---|---|",
         *map(_row, results()),
         "",
@@ -61,7 +64,8 @@ def table() -> str:
 
 def _row(result: dict[str, Any]) -> str:
     summary = result["summary"]
-    score, target = summary["scores"]["final_return_ma"], summary["target"]
+    target = summary["target"]
+    score, measure = summary["scores"][target["metric"]], MEASURES[target["metric"]]
     interval = "" if score["ci95"] is None else f" [{score['ci95'][0]:.1f}, {score['ci95'][1]:.1f}]"
     spread = "" if score["std"] is None else f" ± {score['std']:.1f}"
     cells = (
@@ -69,7 +73,7 @@ def _row(result: dict[str, Any]) -> str:
         result["env"]["id"],
         f"{result['env_steps']:,}",
         str(len(result["seeds"])),
-        f"{score['mean']:.1f}{spread}",
+        f"{score['mean']:.1f}{spread}{measure}",
         f"{score['iqm']:.1f}{interval}",
         f"{target['score']:g} ({target['source']})",
         "yes" if target["reached"] else "no",
