@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from slmk.registry import Registry
 from slmk.spec import Blueprint
 from slmk.streams import Streams
 
-__all__ = ["MAX_EPISODE_STEPS", "Episodes", "Evaluator", "play"]
+__all__ = ["MAX_EPISODE_STEPS", "Episodes", "Evaluator", "play", "shares"]
 
 MAX_ENVS = 16
 """Evaluation environments at most; more episodes are played one after another."""
@@ -42,6 +43,11 @@ class Episodes:
         }
 
 
+def shares(episodes: int, num_envs: int) -> npt.NDArray[np.int64]:
+    """How many of `episodes` each environment plays: (num_envs,), as equal as can be, the first ones before others."""
+    return np.array([episodes // num_envs + (index < episodes % num_envs) for index in range(num_envs)])
+
+
 def play(
     env: Env,
     policy: Callable[[Obs], Tensor],
@@ -64,7 +70,7 @@ def play(
         each_step: called after every vector step, with the observation, the action and what came of it.
     """
     num_envs = env.info.num_envs
-    quota = np.array([episodes // num_envs + (index < episodes % num_envs) for index in range(num_envs)])
+    quota = shares(episodes, num_envs)
     counted: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
     returns, lengths = np.zeros(num_envs), np.zeros(num_envs, dtype=int)
     obs = recurrence.start(env.reset(seed))

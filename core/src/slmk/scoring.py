@@ -1,4 +1,4 @@
-"""Scores a trained policy on fresh episodes, and shows or films them (`slmk eval`)."""
+"""Scores a trained policy on fresh episodes, and shows, films or records them (`slmk eval`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from slmk.errors import CheckpointError
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from torch import Tensor
 
+    from slmk.batch import Obs, Step
     from slmk.spec import Blueprint
 
 __all__ = ["Score", "score"]
@@ -30,17 +32,25 @@ class Score:
     length: float
     """Mean episode length in steps."""
     video: Path | None
+    record: Path | None
 
     def __str__(self) -> str:
         film = f"\nvideo: {self.video}" if self.video else ""
+        demonstrations = f"\ndemonstrations: {self.record}" if self.record else ""
         return (
             f"return {self.mean:.2f} ± {self.std:.2f} over {self.episodes} episodes "
-            f"of {self.length:.1f} steps on average ({self.checkpoint}){film}"
+            f"of {self.length:.1f} steps on average ({self.checkpoint}){film}{demonstrations}"
         )
 
 
 def score(
-    path: Path, episodes: int, *, render: bool = False, video: Path | None = None, overrides: Sequence[str] = ()
+    path: Path,
+    episodes: int,
+    *,
+    render: bool = False,
+    video: Path | None = None,
+    record: Path | None = None,
+    overrides: Sequence[str] = (),
 ) -> Score:
     """Play whole episodes with the deterministic policy of a run's best checkpoint.
 
@@ -49,10 +59,12 @@ def score(
         episodes: how many.
         render: show them in a window.
         video: write them to this file; its suffix names the format.
+        record: write them to this folder as a Minari dataset.
         overrides: changes to the spec, such as of the environment's options.
 
     Raises:
         CheckpointError: there is no run or no checkpoint.
+        RunError: they cannot be shown, filmed or recorded; of a recording nothing is left then.
     """
     from slmk.spec import load
 
@@ -60,13 +72,16 @@ def score(
     filmed = render or video is not None
     blueprint = load(spec, (*overrides, *(("env.render=true",) if filmed else ())))
     blueprint.env.config.prepare()  # type: ignore[attr-defined]
-    return _score(blueprint, path, episodes, render=render, video=video)
+    return _score(blueprint, path, episodes, render=render, video=video, record=record)
 
 
-def _score(blueprint: Blueprint, path: Path, episodes: int, *, render: bool, video: Path | None) -> Score:
+def _score(
+    blueprint: Blueprint, path: Path, episodes: int, *, render: bool, video: Path | None, record: Path | None
+) -> Score:
     from slmk.assembly import build_env
     from slmk.evaluation import MAX_ENVS, play
     from slmk.policy import Policy, find_checkpoint
+    from slmk.recording import Recording
     from slmk.streams import Streams
     from slmk.viewer import Film, Window
 
@@ -76,6 +91,7 @@ def _score(blueprint: Blueprint, path: Path, episodes: int, *, render: bool, vid
     seed = Streams(blueprint.run.seed).integer("score")
     env = build_env(blueprint, num_envs=1 if filmed else min(episodes, MAX_ENVS), seed=seed)
     viewers: list[Callable[[npt.NDArray[np.uint8] | None], None]] = []
+    watchers: list[Callable[[Obs, Tensor, Step], None]] = []
     with ExitStack() as stack:
         stack.callback(env.close)
         if render:
@@ -83,16 +99,30 @@ def _score(blueprint: Blueprint, path: Path, episodes: int, *, render: bool, vid
         if video is not None:
             viewers.append(stack.enter_context(Film(video)).add)
 
-        def show(*_: object) -> None:
-            frame = env.render()
-            for viewer in viewers:
-                viewer(frame)
+        if record is not None:
+            about = _about(blueprint, checkpoint)
+            watchers.append(stack.enter_context(Recording(record, env.info, episodes, about)).add)
+
+        def each_step(obs: Obs, action: Tensor, step: Step) -> None:
+            for watch in watchers:
+                watch(obs, action, step)
+            frame = env.render() if viewers else None
+            for view in viewers:
+                view(frame)
 
         agent = policy.agent
-        each_step = show if viewers else None
         played = play(env, agent.algorithm.policy, agent.recurrence, episodes, seed=seed, each_step=each_step)
     row = played.as_row()
-    return Score(checkpoint, episodes, row["eval/return_mean"], row["eval/return_std"], row["eval/length_mean"], video)
+    mean, std, length = (row[f"eval/{name}"] for name in ("return_mean", "return_std", "length_mean"))
+    return Score(checkpoint, episodes, mean, std, length, video, record)
+
+
+def _about(blueprint: Blueprint, checkpoint: Path) -> dict[str, str]:
+    """Metadata of a recording, by Minari's names."""
+    return {
+        "algorithm_name": blueprint.algorithm.component.name,
+        "description": f"The policy of slmk's checkpoint {checkpoint}, without exploration",
+    }
 
 
 def _resolved_spec(path: Path) -> Path:

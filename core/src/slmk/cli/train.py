@@ -61,7 +61,7 @@ def run(
     result = trial.run(spec, changes, out=out, profile=profile)
     _exit_if_interrupted(result)
     if render:
-        _evaluate(result.directory, episodes=1, render=True, video=None, overrides=())
+        _evaluate(result.directory, episodes=1, render=True)
 
 
 @click.command()
@@ -79,10 +79,23 @@ def resume(directory: Path, profile: bool) -> None:
 @click.option("--episodes", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
 @click.option("--render", is_flag=True, help="Show the episodes in a window.")
 @click.option("--video", type=click.Path(path_type=Path), help="Write the episodes to this file (.mp4 or .gif).")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="DEMOS",
+    help="Write the episodes to this folder as a Minari dataset, such as demos/hopper-v0.",
+)
 @_sets
-def eval_(directory: Path, episodes: int, render: bool, video: Path | None, overrides: tuple[str, ...]) -> None:
+def eval_(
+    directory: Path,
+    episodes: int,
+    render: bool,
+    video: Path | None,
+    record: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
     """Score the best policy of RUN (a run, one of its seeds, or a checkpoint) on episodes of its own."""
-    _evaluate(directory, episodes, render=render, video=video, overrides=overrides)
+    _evaluate(directory, episodes, render=render, video=video, record=record, overrides=overrides)
 
 
 @click.command(name="list")
@@ -116,11 +129,10 @@ def baseline(specs: tuple[Path, ...], episodes: int) -> None:
         click.echo(measure(spec, episodes))
 
 
-def _evaluate(directory: Path, episodes: int, *, render: bool, video: Path | None, overrides: tuple[str, ...]) -> None:
+def _evaluate(directory: Path, episodes: int, **options: Any) -> None:
     from slmk.scoring import score
 
-    result: Any = score(directory, episodes, render=render, video=video, overrides=overrides)
-    click.echo(result)
+    click.echo(score(directory, episodes, **options))
 
 
 def _exit_if_interrupted(result: Result) -> None:

@@ -1,0 +1,45 @@
+"""Demonstrations beside a replay: options and registration. The memory is in `slmk_memory_mixed.mixed`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from slmk import Component, Fraction, hookimpl
+from slmk_memory_mixed.location import fault
+from slmk_memory_replay import ReplayConfig
+
+__all__ = ["MixedConfig"]
+
+
+class MixedConfig(ReplayConfig):
+    """Options of symmetric sampling, on top of those of the replay that holds the run's own experience.
+
+    The default share is that of Ball et al. (2023), arXiv:2302.02948, section 4.1.
+    """
+
+    demonstrations: str
+    """A Minari dataset: its folder, such as one that ``slmk eval RUN --record`` made, relative to the working
+    directory; or the id of one among Minari's local datasets, such as ``mujoco/hopper/expert-v0``."""
+    share: Fraction = 0.5
+    """The part of each batch that comes from demonstrations, rounded to a whole number of samples."""
+
+    def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """What a replay finds wrong; and there must be demonstrations, with rewards on the scale of the run's."""
+        yield from super().problems(spec)
+        if (message := fault(self.demonstrations)) is not None:
+            yield "demonstrations", message
+        scale = getattr(spec.get("env"), "reward_scale", 1.0)
+        if scale != 1.0:
+            yield (
+                "demonstrations",
+                f"their rewards are the environment's own, those of the run are multiplied by {scale:g}: "
+                "set env.reward_scale to 1",
+            )
+
+
+@hookimpl
+def slmk_memories() -> Iterable[Component]:
+    """Offer ``mixed``."""
+    summary = "the latest transitions, uniformly, with a share of demonstrations"
+    return [Component("mixed", MixedConfig, "slmk_memory_mixed.mixed:Mixed", summary)]
