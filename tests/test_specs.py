@@ -1,5 +1,7 @@
 """Every spec in the repository resolves, runs, and says what it should reach."""
 
+import tomllib
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -7,19 +9,46 @@ import pytest
 import torch
 
 import slmk
+from slmk import trial
 from slmk.loop import iterate
 from slmk.metrics import random_return
 from slmk.run import Run
+from slmk.scoring import score
 
 SPECS = Path(__file__).parent.parent / "specs"
 FILES = sorted(path for path in SPECS.rglob("*.toml") if path.name[0] != "_" and path.name != "baselines.toml")
 IDS = [str(path.relative_to(SPECS)) for path in FILES]
 
 
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    """Overrides without which a spec finds nothing to start from: a recording of the random policy's episodes."""
+
+    @cache
+    def recorded(env_id):
+        folder = tmp_path_factory.mktemp("demonstrations")
+        spec = {
+            "name": "random",
+            "run": {"env_steps": 16, "eval_episodes": 0},
+            "env": {"name": "gymnasium", "id": env_id},
+            "algorithm": {"name": "random"},
+        }
+        score(trial.run(spec, out=folder).directory, episodes=2, record=folder / "random-v0")
+        return folder / "random-v0"
+
+    def overrides(path):
+        if "demonstrations" not in tomllib.loads(path.read_text()).get("memory", {}):
+            return []
+        without = slmk.load(path, ["memory={ name = 'replay' }"])
+        return [f"memory.demonstrations='{recorded(without.env.config.id)}'"]
+
+    return overrides
+
+
 @pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_spec_resolves_to_itself(path, tmp_path):
+def test_spec_resolves_to_itself(path, tmp_path, inputs):
     """The resolved spec, written and read again, is the same blueprint; target and random baseline are there."""
-    blueprint = slmk.load(path)
+    blueprint = slmk.load(path, inputs(path))
     resolved = tmp_path / "resolved.toml"
     resolved.write_text(blueprint.resolved_toml())
     assert slmk.load(resolved) == blueprint
@@ -47,9 +76,10 @@ def shortened(blueprint):
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
-def test_spec_learns_twice(path):
+def test_spec_learns_twice(path, inputs):
     """On its real environment, a shortened version acts and learns twice with finite metrics."""
-    run = Run(slmk.load(path, ["run.compile='off'", *shortened(slmk.load(path))]), seed=0)
+    given = inputs(path)
+    run = Run(slmk.load(path, [*given, "run.compile='off'", *shortened(slmk.load(path, given))]), seed=0)
     try:
         metrics = list(islice((row for row in islice(iterate(run), 100) if row), 2))
     finally:
