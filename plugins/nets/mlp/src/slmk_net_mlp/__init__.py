@@ -38,6 +38,9 @@ class MLPConfig(NetworkConfig):
     """Share of the running statistics that each batch in training leaves as it was."""
     norm_warm_up: Annotated[int, Field(ge=0)] = 100_000
     """Batches in training after which ``batch_renorm`` begins to correct; plain batch normalisation until then."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the features of every hidden layer that is set to 0 where the network is trained, before `norm`; 0.01
+    with layer normalisation for the critics of DroQ (Hiraoka et al. 2022, arXiv:2110.02034)."""
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """What to do with inputs is said by `norm`."""

@@ -17,6 +17,7 @@ from slmk.protocols import Role
 from slmk.toolbox.encoding import encoder
 from slmk.toolbox.layers import ACTIVATIONS, linear
 from slmk_net_mlp import MLPConfig
+from slmk_net_mlp.dropout import Dropout
 from slmk_net_mlp.norms import norm
 
 __all__ = ["MLP"]
@@ -59,6 +60,9 @@ class MLP(nn.Module):
         self.input_norm = norm(config, widths[0], role.ensemble) if config.norm_input else None
         has_norms = config.norm != "none"
         self.norms = nn.ModuleList(norm(config, x, role.ensemble) for x in config.hidden) if has_norms else None
+        drops = config.dropout > 0
+        self.dropouts = nn.ModuleList(Dropout(config.dropout, generator) for _ in config.hidden) if drops else None
+        self._is_plain = not (has_norms or drops)
 
     def forward(self, obs: Obs, members: Tensor | None = None) -> Tensor:
         """Groups, each (*batch, *shape), to features (*batch, outputs); of an ensemble (members, *batch, outputs).
@@ -71,17 +75,17 @@ class MLP(nn.Module):
         x = encoded[0] if len(encoded) == 1 else torch.cat(encoded, -1)
         if self._is_ensemble:
             return self._ensemble(x, members)
-        parameters, norms, activation = self._parameters, self.norms, self._activation
+        parameters, is_plain, activation = self._parameters, self._is_plain, self._activation
         if self.input_norm is not None:
             x = self.input_norm(x)
         for index, (weight, bias) in enumerate(self._hidden):
             x = (x @ parameters[weight]).add_(parameters[bias])  # type: ignore[operator,arg-type]
-            x = activation(x) if norms is None else self._activate(x, norms[index], None)
+            x = activation(x) if is_plain else self._activate(x, index, None)
         return (x @ parameters["weight_out"]).add_(parameters["bias_out"])  # type: ignore[operator,arg-type]
 
     def _ensemble(self, x: Tensor, members: Tensor | None) -> Tensor:
         """(*batch, inputs) to (members, *batch, outputs)."""
-        batch, norms = x.shape[:-1], self.norms
+        batch = x.shape[:-1]
         parameters: Mapping[str, Any] = self._parameters
         if members is not None:
             parameters = {name: parameter[members] for name, parameter in parameters.items()}
@@ -90,15 +94,24 @@ class MLP(nn.Module):
             x = self.input_norm(x, members)
         for index, (weight, bias) in enumerate(self._hidden):
             x = torch.baddbmm(parameters[bias], x, parameters[weight])
-            x = self._activation(x) if norms is None else self._activate(x, norms[index], members)
+            x = self._activation(x) if self._is_plain else self._activate(x, index, members)
         out = torch.baddbmm(parameters["bias_out"], x, parameters["weight_out"])
         return out.view(len(out), *batch, -1)
 
-    def _activate(self, x: Tensor, norm: nn.Module, members: Tensor | None) -> Tensor:
-        """Normalisation and activation of a layer's product, in the order of the config."""
+    def _activate(self, x: Tensor, index: int, members: Tensor | None) -> Tensor:
+        """Dropout, normalisation and activation of a layer's product, the last two in the order of the config."""
+        if self.dropouts is not None and self._is_training:
+            x = self.dropouts[index](x)
+        if self.norms is None:
+            return self._activation(x)
         if self._norm_first:
-            return self._activation(norm(x, members))
-        return norm(self._activation(x), members)  # type: ignore[no-any-return]
+            return self._activation(self.norms[index](x, members))
+        return self.norms[index](self._activation(x), members)  # type: ignore[no-any-return]
+
+    @property
+    def _is_training(self) -> bool:
+        """Whether gradients with respect to the parameters are computed: so `slmk.Learner` trains, and nobody else."""
+        return torch.is_grad_enabled() and self._parameters["bias_out"].requires_grad  # type: ignore[union-attr]
 
     def _add(self, name: str, layer: tuple[nn.Parameter, nn.Parameter]) -> None:
         for kind, parameter in zip(("weight", "bias"), layer, strict=True):
