@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from slmk import EnvInfo, Model, Parts, Sample
 from slmk_algo_crossq import CrossQConfig
-from slmk_algo_crossq.crossq import CrossQ, batch_of, joined
+from slmk_algo_crossq.crossq import CrossQ, batch_of
 from slmk_net_mlp import MLPConfig
 from slmk_net_mlp.mlp import MLP
 
@@ -51,7 +51,7 @@ def sample(algorithm: CrossQ, mask=False, seed=1) -> Sample:
     weight[-2:] = 0
     return Sample(
         obs=obs,
-        action=algorithm.actions.uniform(obs, generator),
+        action=algorithm.actor.actions.uniform(obs, generator),
         reward=torch.randn(B, generator=generator),
         next_obs=next_obs,
         terminated=torch.rand(B, generator=generator) < 0.3,
@@ -117,8 +117,8 @@ class Reference:
             statistics = {n: x.double().clone() for n, x in network.named_buffers() if not n.endswith("steps")}
             members = [None] if role == "actor" else [0, 1]
             self.nets[role] = [Net(self.trained[role], statistics, member) for member in members]
-        self.alpha = algorithm.temperature().item()
-        self.discrete = not algorithm.actions.dimensions
+        self.alpha = algorithm.actor.temperature().item()
+        self.discrete = not algorithm.actor.actions.dimensions
 
     def policy(self, obs, noise, training):
         """Probabilities and logarithms of all actions (B, n); or an action (B, 2) and the logarithm of its density."""
@@ -182,7 +182,7 @@ def case(space, mask=False):
     """An algorithm, a sample, noise, and the reference for them."""
     algorithm = crossq(space, temperature_init=0.3)
     batch = sample(algorithm, mask)
-    noise = algorithm.actions.noise(2, batch.reward, algorithm.generator)
+    noise = algorithm.actor.actions.noise(2, batch.reward, algorithm.generator)
     return algorithm, batch, noise, Reference(algorithm, batch, noise)
 
 
@@ -242,7 +242,7 @@ def test_every_third_step_trains_the_actor():
     algorithm = crossq()
     memory = Fixed(sample(algorithm))
     changed = {name: [] for name in ("actor", "critic", "temperature")}
-    parts = dict(algorithm.model.networks.items()) | {"temperature": algorithm.temperature}
+    parts = dict(algorithm.model.networks.items()) | {"temperature": algorithm.actor.temperature}
     for step in range(1, 8):
         before = {name: [p.detach().clone() for p in part.parameters()] for name, part in parts.items()}
         metrics = algorithm.learn(memory, 0.0)
@@ -293,16 +293,6 @@ def test_sequences_have_the_loss_of_their_steps():
         one, _ = getattr(crossq(DISCRETE), name)(flat, torch.empty(2, B, 0))
         other, _ = getattr(crossq(DISCRETE), name)(fold(flat), torch.empty(2, 3, B // 3, 0))
         torch.testing.assert_close(one, other)
-
-
-def test_joining_sequences_keeps_carries_beside_them():
-    """Groups (L, B, …) are joined along B, and so are carries (B, width), which have no L."""
-    now = {"obs": torch.zeros(5, 2, 3), "carry/critic": torch.zeros(2, 7)}
-    then = {"obs": torch.ones(5, 2, 3), "carry/critic": torch.ones(2, 7), "mask": torch.ones(5, 2)}
-    both = joined(now, then, 1)
-    assert {name: x.shape for name, x in both.items()} == {"obs": (5, 4, 3), "carry/critic": (4, 7)}
-    assert both["obs"][:, 2:].eq(1).all()
-    assert both["carry/critic"][2:].eq(1).all()
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def sample(algorithm: RLPD) -> Sample:
     obs, next_obs = ({"obs": torch.randn(B, OBS, generator=generator)} for _ in range(2))
     return Sample(
         obs=obs,
-        action=algorithm.actions.uniform(obs, generator),
+        action=algorithm.actor.actions.uniform(obs, generator),
         reward=torch.randn(B, generator=generator),
         next_obs=next_obs,
         terminated=torch.rand(B, generator=generator) < 0.3,
@@ -81,7 +81,7 @@ class Reference:
                 algorithm.target.networks["critic"],
             )
         )
-        self.alpha = algorithm.temperature().item()
+        self.alpha = algorithm.actor.temperature().item()
 
     def q(self, p, member, x):
         """Linear, layer normalisation, tanh, linear: of one member of an ensemble."""
@@ -152,7 +152,7 @@ def test_critic_loss_and_gradients_equal_a_float64_reference(space, backup_entro
     """All critics move to the smallest target value of the subset alone, with or without its entropy."""
     algorithm = rlpd(space, backup_entropy=backup_entropy, temperature_init=0.3)
     batch = sample(algorithm)
-    noise = algorithm.actions.noise(2, batch.reward, algorithm.generator)
+    noise = algorithm.actor.actions.noise(2, batch.reward, algorithm.generator)
     reference = Reference(algorithm, batch, noise, space)
     loss, _ = algorithm.critic_loss(batch_of(batch), noise, torch.tensor(subset))
     expected = reference.critic_loss(subset, backup_entropy)
@@ -164,7 +164,7 @@ def test_actor_loss_and_gradients_equal_a_float64_reference(space):
     """The actor is trained on the mean of all critics."""
     algorithm = rlpd(space, temperature_init=0.3)
     batch = sample(algorithm)
-    noise = algorithm.actions.noise(2, batch.reward, algorithm.generator)
+    noise = algorithm.actor.actions.noise(2, batch.reward, algorithm.generator)
     reference = Reference(algorithm, batch, noise, space)
     loss, _ = algorithm.actor_loss(batch_of(batch), noise, torch.tensor([0, 1]))
     assert_equal(loss, reference.actor_loss(), algorithm.model.networks["actor"], reference.actor)
@@ -185,9 +185,9 @@ def test_the_actor_moves_with_every_fourth_step_of_the_critics():
     memory, moves = Fixed(sample(algorithm)), []
     networks = algorithm.model.networks
     for _ in range(8):
-        before = [copy_of(part) for part in (networks["actor"], algorithm.temperature, networks["critic"])]
+        before = [copy_of(part) for part in (networks["actor"], algorithm.actor.temperature, networks["critic"])]
         algorithm.learn(memory, 0.0)
-        after = [copy_of(part) for part in (networks["actor"], algorithm.temperature, networks["critic"])]
+        after = [copy_of(part) for part in (networks["actor"], algorithm.actor.temperature, networks["critic"])]
         moves.append([not torch.equal(x, y) for x, y in zip(before, after, strict=True)])
     actor, temperature, critic = zip(*moves, strict=True)
     assert actor == temperature == (False, False, False, True) * 2

@@ -42,7 +42,7 @@ def sample(algorithm: SAC, mask=False) -> Sample:
         for each in (obs, next_obs):
             each["mask"] = torch.rand(B, 3, generator=generator) < 0.6
             each["mask"][:, 1] = True
-    action = algorithm.actions.uniform(obs, generator)
+    action = algorithm.actor.actions.uniform(obs, generator)
     weight = torch.rand(B, generator=generator) + 0.5
     weight[-2:] = 0
     return Sample(
@@ -85,8 +85,8 @@ class Reference:
         self.actor = self.parameters(algorithm.model.networks["actor"])
         self.critic = self.parameters(algorithm.model.networks["critic"])
         self.target = self.parameters(algorithm.target.networks["critic"])
-        self.log_alpha = algorithm.temperature.log_alpha.detach().double().requires_grad_()
-        self.space = BOX if algorithm.actions.dimensions else DISCRETE
+        self.log_alpha = algorithm.actor.temperature.log_alpha.detach().double().requires_grad_()
+        self.space = BOX if algorithm.actor.actions.dimensions else DISCRETE
 
     @staticmethod
     def parameters(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -164,7 +164,7 @@ def test_loss_and_gradients_equal_a_float64_reference(space, mask, role):
     """Each loss, what it tells besides, and its gradient by all it trains, agree with the papers' formulas to 1e-4."""
     algorithm = moved(sac(space, temperature_init=0.3))
     batch = sample(algorithm, mask)
-    noise = algorithm.actions.noise(2, batch.reward, algorithm.generator)
+    noise = algorithm.actor.actions.noise(2, batch.reward, algorithm.generator)
     reference = Reference(algorithm, batch, noise)
     loss, values = getattr(algorithm, f"{role}_loss")(batch_of(batch), noise)
     expected, extra = getattr(reference, f"{role}_loss")()
@@ -182,10 +182,10 @@ def test_loss_and_gradients_equal_a_float64_reference(space, mask, role):
 def test_gradient_of_the_temperature():
     """At α = 0.3, with 1.5 nats where −2 are wanted, loss and derivative by log α are 0.3 · 3.5 = 1.05."""
     algorithm = sac(temperature_init=0.3)
-    loss, values = algorithm.temperature_loss({}, torch.empty(0), metrics={"policy/entropy": torch.tensor(1.5)})
+    loss, values = algorithm.actor.temperature_loss({}, torch.empty(0), metrics={"policy/entropy": torch.tensor(1.5)})
     loss.backward()
     assert loss.item() == pytest.approx(1.05)
-    assert algorithm.temperature.log_alpha.grad.item() == pytest.approx(1.05)
+    assert algorithm.actor.temperature.log_alpha.grad.item() == pytest.approx(1.05)
     assert values["policy/temperature"].item() == pytest.approx(0.3)
 
 
@@ -211,7 +211,7 @@ def test_a_fixed_temperature_is_not_trained():
     algorithm = sac(temperature=0.2)
     metrics = algorithm.learn(Fixed(sample(algorithm)), 0.0)
     assert "loss/temperature" not in metrics
-    assert algorithm.temperature().item() == pytest.approx(0.2)
+    assert algorithm.actor.temperature().item() == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("num_envs", [1, 4, 16])

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from slmk import Act, Adam, EnvInfo, Learner, Metrics, Objective, Obs, Parts, Role
-from slmk.batch import CARRY
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor
 from slmk.toolbox.pacing import Pace
 from slmk.toolbox.schedules import at
-from slmk.toolbox.soft import GAUSSIAN, Batch, batch_of, bootstrapped, soft_actions, soft_roles, weighted_mean
-from slmk.toolbox.temperature import Temperature, target_entropy, temperature_loss
+from slmk.toolbox.soft import Batch, batch_of, bootstrapped, soft_roles, weighted_mean
+from slmk.toolbox.soft_actors import SoftActor, smallest
+from slmk.windows import joined
 from slmk_algo_crossq import CrossQConfig
 
-__all__ = ["CrossQ", "joined"]
+__all__ = ["CrossQ"]
 
 
 class CrossQ:
@@ -35,32 +33,25 @@ class CrossQ:
         self.generator = parts.generator
         self.pace = Pace(config, num_envs=env.num_envs, env_steps=parts.env_steps)
         self.model = parts.model
-        self.actor = Actor(parts.model, env, gaussian=GAUSSIAN)
-        self.actions = soft_actions(env.action_space, parts.model).to(env.device)
-        self.temperature = Temperature.of(config.temperature, config.temperature_init).to(env.device)
-        self.target_entropy = target_entropy(config.target_entropy, env.action_space)
+        self.actor = SoftActor(config, env, parts.model)
         critic, actor = (parts.model.networks[role] for role in ("critic", "actor"))
         adam = Adam(beta1=config.adam_beta1)
         objectives = {
             "critic": Objective(self.critic_loss, [critic], adam),
             "actor": Objective(self.actor_loss, [actor], adam),
+            **self.actor.temperature_objective(),
         }
-        if self.temperature.learned:
-            objectives["temperature"] = Objective(self.temperature_loss, [self.temperature], sees_metrics=True)
         self.learner = Learner(
-            {"actor": self.actor, "temperature": self.temperature, "actions": self.actions},
+            {"actor": self.actor},
             objectives,
             compile=parts.compile,
             steps_ahead=self.pace.steps,
         )
 
-    @torch.no_grad()
     def act(self, obs: Obs, progress: float) -> Act:
         """Sample from the policy; during the warm-up, any action is as likely as another."""
         self.model.observe(obs)
-        if self.pace.warms_up(progress):
-            return Act(self.actions.uniform(obs, self.generator))
-        return Act(self.actor.head.to_env(self.actor(obs).sample(self.generator)))
+        return self.actor.explore(obs, self.generator, uniform=self.pace.warms_up(progress))
 
     def policy(self, obs: Obs) -> Tensor:
         """The mode of the policy."""
@@ -73,7 +64,7 @@ class CrossQ:
         rates = {"critic": lr, "actor": lr, "temperature": config.temperature_lr}
         for _ in range(self.pace.due(progress, ready=len(memory) >= config.batch_size)):
             sample = memory.sample(config.batch_size, gamma=config.gamma, n_step=config.n_step, progress=progress)
-            noise = self.actions.noise(2, sample.reward, self.generator)
+            noise = self.actor.actions.noise(2, sample.reward, self.generator)
             everything = (self.learner.updates + 1) % config.policy_delay == 0
             only = () if everything else ("critic",)
             outputs = self.learner.step(batch_of(sample), noise, lr=rates, only=only)
@@ -83,51 +74,24 @@ class CrossQ:
     def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics]:
         """Figure 2: the squared error of each critic to a target from the other half of the same forward pass."""
         axis = batch["reward"].dim() - 1
-        following = self.actions.candidates(self.actor(batch["next_obs"]), noise[1])
-        now = batch["obs"] | self.actions.inputs(batch["action"])
+        following = self.actor.candidates(batch["next_obs"], noise[1])
+        now = batch["obs"] | self.actor.actions.inputs(batch["action"])
         then = batch["next_obs"] | following.inputs
         values, next_values = self.model("critic", joined(now, then, axis)).chunk(2, 1 + axis)
 
-        next_q = following.expectation(next_values.amin(0)) + self.temperature() * following.entropy()
+        next_q = following.expectation(smallest(next_values)) + self.actor.temperature() * following.entropy()
         target = bootstrapped(batch["reward"], batch["discount"], batch["terminated"], next_q).detach()
-        q = self.actions.taken(values, batch["action"])
+        q = self.actor.actions.taken(values, batch["action"])
         error = q - target
         loss = 0.5 * weighted_mean(error.square().sum(0), batch["weight"])
         return loss, {"loss/critic": loss, "value/q": q.mean(), "error": error.abs().mean(0)}
 
     def actor_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics]:
         """SAC's: E[α log π(a|s) − min Q(s, a)], with critics that use their running statistics."""
-        value, entropy = self.soft_value(batch["obs"], noise[0])
+        value, entropy = self.actor.value(self.model, batch["obs"], noise[0])
         loss = -weighted_mean(value, batch["weight"])
         return loss, {"loss/actor": loss, "policy/entropy": weighted_mean(entropy, batch["weight"])}
 
-    def temperature_loss(self, batch: Batch, noise: Tensor, *, metrics: Metrics) -> tuple[Tensor, Metrics]:
-        """SAC's: α falls where the policy has more entropy than `target_entropy`, and rises where it has less."""
-        alpha = self.temperature()
-        loss = temperature_loss(alpha, metrics["policy/entropy"], self.target_entropy)
-        return loss, {"loss/temperature": loss, "policy/temperature": alpha}
-
-    def soft_value(self, obs: Obs, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """V(s) = E[min Q(s, a) − α log π(a|s)] of the present policy, and its entropy; (*batch,) each."""
-        candidates = self.actions.candidates(self.actor(obs), noise)
-        q = self.model("critic", obs | candidates.inputs).amin(0)
-        entropy = candidates.entropy()
-        return candidates.expectation(q) + self.temperature() * entropy, entropy
-
-    @torch.no_grad()
     def value(self, obs: Obs) -> Tensor:
         """The soft value (N,): exact for discrete actions, of the most likely one before tanh for continuous ones."""
-        batch = next(iter(obs.values())).shape[0]
-        noise = torch.zeros(batch, self.actions.dimensions, device=self.generator.device)
-        return self.soft_value(obs, noise)[0]
-
-
-def joined(now: Obs, then: Obs, axis: int) -> Obs:
-    """Two batches as one of twice the size.
-
-    Args:
-        now: groups (B, …), or (L, B, …) for sequences.
-        then: the same groups.
-        axis: where B is: 0 or 1. Carries have no axis before it.
-    """
-    return {name: torch.cat([x, then[name]], 0 if name.startswith(CARRY) else axis) for name, x in now.items()}
+        return self.actor.expected(obs)

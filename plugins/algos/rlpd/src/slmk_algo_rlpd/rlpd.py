@@ -11,11 +11,10 @@ from torch import Tensor
 
 from slmk import Act, Average, EnvInfo, Learner, Metrics, Objective, Obs, Parts, Role
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor
 from slmk.toolbox.pacing import Pace
 from slmk.toolbox.schedules import at
-from slmk.toolbox.soft import GAUSSIAN, Batch, batch_of, bootstrapped, soft_actions, soft_roles, weighted_mean
-from slmk.toolbox.temperature import Temperature, target_entropy, temperature_loss
+from slmk.toolbox.soft import Batch, batch_of, bootstrapped, soft_roles, weighted_mean
+from slmk.toolbox.soft_actors import SoftActor, average, smallest
 from slmk_algo_rlpd import RLPDConfig
 
 __all__ = ["RLPD"]
@@ -36,32 +35,25 @@ class RLPD:
         self.pace = Pace(config, num_envs=env.num_envs, env_steps=parts.env_steps)
         self.model = parts.model
         self.target = parts.model.target("critic")
-        self.actor = Actor(parts.model, env, gaussian=GAUSSIAN)
-        self.actions = soft_actions(env.action_space, parts.model).to(env.device)
-        self.temperature = Temperature.of(config.temperature, config.temperature_init).to(env.device)
-        self.target_entropy = target_entropy(config.target_entropy, env.action_space, per_dimension=-0.5)
+        self.actor = SoftActor(config, env, parts.model, per_dimension=-0.5)
         critic, actor = (parts.model.networks[role] for role in ("critic", "actor"))
         objectives = {
             "critic": Objective(self.critic_loss, [critic]),
             "actor": Objective(self.actor_loss, [actor]),
+            **self.actor.temperature_objective(),
         }
-        if self.temperature.learned:
-            objectives["temperature"] = Objective(self.temperature_loss, [self.temperature], sees_metrics=True)
         self.learner = Learner(
-            {"actor": self.actor, "target": self.target, "temperature": self.temperature, "actions": self.actions},
+            {"actor": self.actor, "target": self.target},
             objectives,
             averages=[Average(self.target.networks["critic"], critic, config.tau)],
             compile=parts.compile,
             steps_ahead=self.pace.steps,
         )
 
-    @torch.no_grad()
     def act(self, obs: Obs, progress: float) -> Act:
         """Sample from the policy; during the warm-up, any action is as likely as another."""
         self.model.observe(obs)
-        if self.pace.warms_up(progress):
-            return Act(self.actions.uniform(obs, self.generator))
-        return Act(self.actor.head.to_env(self.actor(obs).sample(self.generator)))
+        return self.actor.explore(obs, self.generator, uniform=self.pace.warms_up(progress))
 
     def policy(self, obs: Obs) -> Tensor:
         """The mode of the policy."""
@@ -74,7 +66,7 @@ class RLPD:
         rates = {"critic": lr, "actor": lr, "temperature": config.temperature_lr}
         for _ in range(self.pace.due(progress, ready=len(memory) >= config.batch_size)):
             sample = memory.sample(config.batch_size, gamma=config.gamma, n_step=config.n_step, progress=progress)
-            noise = self.actions.noise(2, sample.reward, self.generator)
+            noise = self.actor.actions.noise(2, sample.reward, self.generator)
             only = () if (self.learner.updates + 1) % config.actor_every == 0 else ("critic",)
             outputs = self.learner.step(batch_of(sample), noise, self.draw_subset(), lr=rates, only=only)
             memory.feedback(sample, outputs["error"])
@@ -88,15 +80,14 @@ class RLPD:
     def critic_loss(self, batch: Batch, noise: Tensor, subset: Tensor) -> tuple[Tensor, Metrics]:
         """The squared error of every critic to r + γ min Q(s′, a′), less γ α log π(a′|s′) if `backup_entropy`."""
         obs, weight = batch["obs"], batch["weight"]
-        following = self.actions.candidates(self.actor(batch["next_obs"]), noise[1])
-        next_value = following.expectation(
-            self.target("critic", batch["next_obs"] | following.inputs, members=subset).amin(0)
-        )
+        following = self.actor.candidates(batch["next_obs"], noise[1])
+        next_values = self.target("critic", batch["next_obs"] | following.inputs, members=subset)
+        next_value = following.expectation(smallest(next_values))
         if self.config.backup_entropy:
-            next_value = next_value + self.temperature() * following.entropy()
+            next_value = next_value + self.actor.temperature() * following.entropy()
         target = bootstrapped(batch["reward"], batch["discount"], batch["terminated"], next_value)
-        values = self.model("critic", obs | self.actions.inputs(batch["action"]))
-        q = self.actions.taken(values, batch["action"])
+        values = self.model("critic", obs | self.actor.actions.inputs(batch["action"]))
+        q = self.actor.actions.taken(values, batch["action"])
         error = q - target
         loss = 0.5 * weighted_mean(error.square().sum(0), weight)
         return loss, {"loss/critic": loss, "value/q": q.mean(), "error": error.abs().mean(0)}
@@ -104,24 +95,10 @@ class RLPD:
     def actor_loss(self, batch: Batch, noise: Tensor, subset: Tensor) -> tuple[Tensor, Metrics]:
         """E[α log π(a|s) − Q(s, a)] with the mean of all critics, whose minimum would be far too low."""
         obs, weight = batch["obs"], batch["weight"]
-        candidates = self.actions.candidates(self.actor(obs), noise[0])
-        q = candidates.expectation(self.model("critic", obs | candidates.inputs).mean(0))
-        entropy = candidates.entropy()
-        loss = -weighted_mean(q + self.temperature() * entropy, weight)
+        value, entropy = self.actor.value(self.model, obs, noise[0], over=average)
+        loss = -weighted_mean(value, weight)
         return loss, {"loss/actor": loss, "policy/entropy": weighted_mean(entropy, weight)}
-
-    def temperature_loss(
-        self, batch: Batch, noise: Tensor, subset: Tensor, *, metrics: Metrics
-    ) -> tuple[Tensor, Metrics]:
-        """α falls where the policy has more entropy than `target_entropy`, and rises where it has less."""
-        alpha = self.temperature()
-        loss = temperature_loss(alpha, metrics["policy/entropy"], self.target_entropy)
-        return loss, {"loss/temperature": loss, "policy/temperature": alpha}
 
     def value(self, obs: Obs) -> Tensor:
         """The soft value (N,): exact for discrete actions, of the most likely one before tanh for continuous ones."""
-        batch = next(iter(obs.values())).shape[0]
-        noise = torch.zeros(batch, self.actions.dimensions, device=self.generator.device)
-        candidates = self.actions.candidates(self.actor(obs), noise)
-        q = candidates.expectation(self.model("critic", obs | candidates.inputs).mean(0))
-        return q + self.temperature() * candidates.entropy()
+        return self.actor.expected(obs, over=average)
