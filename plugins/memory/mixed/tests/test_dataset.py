@@ -137,15 +137,29 @@ def test_what_no_environment_gives_is_refused(tmp_path, write, fields, reason) -
 
 
 def test_a_damaged_file_is_refused(tmp_path, letters) -> None:
-    """Cut in half, empty, or gone: a problem of the spec that names the folder, and the files stay as they are."""
-    path = letters(tmp_path / "demos-v0", "..t", ".c")
-    file = path / "data" / "main_data.hdf5"
-    whole = file.read_bytes()
-    for damage in (lambda: file.write_bytes(whole[: len(whole) // 2]), lambda: file.write_bytes(b""), file.unlink):
-        damage()
-        with pytest.raises(SpecError, match=r"memory\.demonstrations: the dataset in .*demos-v0/data is damaged"):
-            read(str(path), info())
-    with pytest.raises(SpecError, match="no Minari dataset 'nowhere'"):
-        read("nowhere", info())
-    with pytest.raises(SpecError, match="is empty: it has no steps"):
+    """Cut in half, empty, or gone, the data or what is said about them: a problem of the spec that names the folder."""
+    for name in ("main_data.hdf5", "metadata.json"):
+        path = letters(tmp_path / name / "demos-v0", "..t", ".c")
+        file = path / "data" / name
+        whole = file.read_bytes()
+        for damaged in (whole[: len(whole) // 2], b""):
+            file.write_bytes(damaged)
+            with pytest.raises(SpecError, match=r"memory\.demonstrations: the dataset in .*demos-v0/data is damaged"):
+                read(str(path), info())
+    (tmp_path / "main_data.hdf5" / "demos-v0" / "data" / "main_data.hdf5").unlink()
+    with pytest.raises(SpecError, match=r"demos-v0/data is damaged, or not one of Minari .*No data found"):
+        read(str(tmp_path / "main_data.hdf5" / "demos-v0"), info())
+
+
+def test_a_dataset_that_is_empty_or_missing_is_refused(tmp_path, letters, monkeypatch) -> None:
+    """The one has no episodes; for the other it is said where it was looked for, and how to come by one."""
+    with pytest.raises(SpecError, match=r"memory\.demonstrations: the dataset in .*empty-v0/data is empty"):
         read(str(letters(tmp_path / "empty-v0")), info())
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "root"))
+    with pytest.raises(SpecError) as caught:
+        read("nowhere-v0", info())
+    (problem,) = caught.value.problems
+    assert problem.expected == f"a folder, or an id below {tmp_path / 'root'}"
+    assert problem.found == "'nowhere-v0'"
+    assert problem.hint.startswith("make one with `slmk eval RUN --record nowhere-v0`")
+    assert not (tmp_path / "root").exists()

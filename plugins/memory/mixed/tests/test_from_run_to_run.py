@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -115,3 +116,19 @@ def test_demonstrations_of_another_environment_leave_nothing(demos, tmp_path) ->
     with pytest.raises(slmk.SpecError, match=r"memory\.demonstrations: .*other observations.*\(2,\).*\(3,\)"):
         trial.run(spec, out=tmp_path)
     assert not list(tmp_path.rglob("*.toml"))
+
+
+def test_a_policy_is_evaluated_without_its_demonstrations(demos, tmp_path) -> None:
+    """Once trained, a run is scored where the dataset is no more; to resume it, the dataset has to be there."""
+    moved = tmp_path / "moved-v0"
+    spec = pupil(copytree(demos, moved))
+    spec["run"] |= {"env_steps": 40, "eval_episodes": 1}
+    directory = trial.run(spec, out=tmp_path / "runs").directory
+    rmtree(moved)
+    done = CliRunner().invoke(cli, ["eval", str(directory), "--episodes", "1"])
+    assert done.exit_code == 0, done.output
+    (directory / "seed-0" / "summary.json").unlink()
+    checkpoints = sorted(directory.rglob("state.safetensors"))
+    with pytest.raises(slmk.SpecError, match=r"memory\.demonstrations: no such Minari dataset"):
+        trial.resume(directory)
+    assert sorted(directory.rglob("state.safetensors")) == checkpoints

@@ -235,34 +235,35 @@ def test_storages_hold_the_same(demos, storage) -> None:
     assert rows(memory.sample(50)) == rows(reference.sample(50))
 
 
-def problems(**options: object) -> list[tuple[str, str]]:
-    env = SimpleNamespace(num_envs=1, reward_scale=options.pop("reward_scale", 1.0))
-    return list(MixedConfig(**options).problems({"env": env, "algorithm": SimpleNamespace(batch_size=64)}))
-
-
-def test_problems_are_found_in_the_spec(demos, tmp_path, letters, monkeypatch) -> None:
-    """Missing, empty and damaged datasets, scaled rewards, and what a replay objects to; none for what is right."""
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "root"))
-    assert problems(demonstrations=str(demos)) == []
-    assert problems(demonstrations=str(demos / "data")) == []
-    ((key, message),) = problems(demonstrations="nowhere-v0")
-    assert key == "demonstrations"
-    assert f"neither as a folder nor below {tmp_path / 'root'}" in message
-    assert "slmk eval RUN --record nowhere-v0" in message
-    ((key, message),) = problems(demonstrations=str(letters(tmp_path / "empty-v0")))
-    assert (key, message.split(": ")[1]) == ("demonstrations", "it has no steps")
-    (letters(tmp_path / "half-v0", "t") / "data" / "metadata.json").write_text('{"total_episodes": 1, "tot')
-    assert "is damaged: its metadata.json cannot be read" in problems(demonstrations=str(tmp_path / "half-v0"))[0][1]
-    ((key, message),) = problems(demonstrations=str(demos), reward_scale=0.1)
-    assert key == "demonstrations"
-    assert message.endswith("those of the run are multiplied by 0.1: set env.reward_scale to 1")
-    assert problems(demonstrations=str(demos), capacity=10) == [
-        ("capacity", "10 transitions are fewer than the algorithm's batch of 64")
-    ]
+@pytest.mark.parametrize(
+    ("options", "scale", "expected"),
+    [
+        ({"capacity": 64}, 1.0, []),
+        ({"capacity": 10}, 1.0, [("capacity", "10 transitions are fewer than the algorithm's batch of 64")]),
+        (
+            {},
+            0.1,
+            [
+                (
+                    "demonstrations",
+                    "their rewards are the environment's own, those of the run are multiplied by 0.1: "
+                    "set env.reward_scale to 1",
+                )
+            ],
+        ),
+    ],
+)
+def test_problems_are_found_in_the_spec(options, scale, expected) -> None:
+    """Rewards on another scale, and what a replay objects to; the dataset need not be there, as for an evaluation."""
+    spec = {"env": SimpleNamespace(num_envs=1, reward_scale=scale), "algorithm": SimpleNamespace(batch_size=64)}
+    assert list(MixedConfig(demonstrations="nowhere-v0", **options).problems(spec)) == expected
 
 
 def test_a_dataset_is_found_by_its_id(tmp_path, letters, monkeypatch) -> None:
-    """An id is looked up below Minari's root; a folder of the same name in the working directory comes first."""
+    """An id is looked up below Minari's root; a folder of the same name in the working directory comes first.
+
+    The folder `data` will do as well.
+    """
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "root"))
     monkeypatch.chdir(tmp_path)
     letters(tmp_path / "root" / "toys" / "steps-v0", "..t")
@@ -270,6 +271,7 @@ def test_a_dataset_is_found_by_its_id(tmp_path, letters, monkeypatch) -> None:
     assert get_state(memory)["demonstrations"]["transitions"] == 3
     letters(tmp_path / "toys" / "steps-v0", "..t", ".c")
     assert get_state(build(Path("toys/steps-v0")))["demonstrations"]["transitions"] == 5
+    assert get_state(build(Path("toys/steps-v0/data")))["demonstrations"]["transitions"] == 5
 
 
 def test_the_options_are_those_of_a_replay_and_two_more() -> None:

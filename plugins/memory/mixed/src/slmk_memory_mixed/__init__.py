@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slmk import Component, Fraction, hookimpl
-from slmk_memory_mixed.location import fault
 from slmk_memory_replay import ReplayConfig
 
 __all__ = ["MixedConfig"]
@@ -25,10 +24,11 @@ class MixedConfig(ReplayConfig):
     """The part of each batch that comes from demonstrations, rounded to a whole number of samples."""
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """What a replay finds wrong; and there must be demonstrations, with rewards on the scale of the run's."""
+        """What a replay finds wrong; and demonstrations must have rewards on the scale of the run's.
+
+        Whether they are there is seen when the memory is built: a policy is evaluated without them.
+        """
         yield from super().problems(spec)
-        if (message := fault(self.demonstrations)) is not None:
-            yield "demonstrations", message
         scale = getattr(spec.get("env"), "reward_scale", 1.0)
         if scale != 1.0:
             yield (

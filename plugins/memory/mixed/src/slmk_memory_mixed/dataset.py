@@ -14,7 +14,7 @@ from torch import Tensor
 
 from slmk import EnvInfo, Obs, Problem, SpecError
 from slmk_memory_mixed.episodes import Episodes
-from slmk_memory_mixed.location import fault, locate
+from slmk_memory_mixed.location import locate, root
 
 __all__ = ["read"]
 
@@ -32,9 +32,14 @@ def read(dataset: str, env: EnvInfo) -> Episodes:
     Raises:
         SpecError: there is no such dataset, or it is empty, or damaged, or has other spaces than the environment.
     """
-    if (message := fault(dataset)) is not None:
-        raise _refused(message)
     data = locate(dataset)
+    if data is None:
+        raise _refused(
+            "no such Minari dataset",
+            expected=f"a folder, or an id below {root()}",
+            found=f"'{dataset}'",
+            hint=f"make one with `slmk eval RUN --record {dataset}`, or fetch one with `minari download ID`",
+        )
     try:
         opened = MinariDataset(str(data))
         _check_spaces(opened, env)
@@ -45,11 +50,15 @@ def read(dataset: str, env: EnvInfo) -> Episodes:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise _refused(f"the dataset in {data} is damaged, or not one of Minari", found=reason) from error
+    if not episodes:
+        raise _refused(f"the dataset in {data} is empty")
     return Episodes.joined(episodes)
 
 
-def _refused(message: str, **facts: str) -> SpecError:
-    return SpecError([Problem(message, "memory.demonstrations", **facts)])
+def _refused(
+    message: str, *, expected: str | None = None, found: str | None = None, hint: str | None = None
+) -> SpecError:
+    return SpecError([Problem(message, "memory.demonstrations", expected=expected, found=found, hint=hint)])
 
 
 def _check_spaces(dataset: MinariDataset, env: EnvInfo) -> None:
@@ -91,7 +100,7 @@ def _alike(found: spaces.Space[Any], expected: spaces.Space[Any]) -> bool:
     return _choices(found) == _choices(expected)
 
 
-def _choices(space: Any) -> Any:
+def _choices(space: Any) -> object:
     """The values of a discrete space."""
     match space:
         case spaces.Discrete():
@@ -104,7 +113,7 @@ def _choices(space: Any) -> Any:
 def _same_range(found: Any, expected: Any) -> bool:
     if not isinstance(expected, spaces.Box):
         return True
-    return np.allclose(found.low, expected.low) and np.allclose(found.high, expected.high)
+    return bool(np.allclose(found.low, expected.low) and np.allclose(found.high, expected.high))
 
 
 def _episode(data: EpisodeData, space: spaces.Space[Any], env: EnvInfo) -> Episodes:

@@ -1,14 +1,11 @@
-"""Where a Minari dataset lies, and whether one is there: looked up in files, since importing Minari takes a second."""
+"""Where a Minari dataset lies."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
-__all__ = ["fault", "locate"]
-
-METADATA = "metadata.json"
+__all__ = ["locate", "root"]
 
 
 def locate(dataset: str) -> Path | None:
@@ -18,27 +15,12 @@ def locate(dataset: str) -> Path | None:
         dataset: the dataset's folder, the folder ``data`` in it, or an id among Minari's local datasets. A folder
             comes before an id of the same name.
     """
-    folders = (Path(dataset).expanduser(), _root() / dataset)
+    folders = (Path(dataset).expanduser(), root() / dataset)
     candidates = (data for folder in folders for data in (folder / "data", folder))
-    return next((data for data in candidates if (data / METADATA).is_file()), None)
+    return next((data for data in candidates if (data / "metadata.json").is_file()), None)
 
 
-def fault(dataset: str) -> str | None:
-    """What is wrong with a dataset as far as its metadata tells, with what to do about it; None where nothing is."""
-    data = locate(dataset)
-    if data is None:
-        return (
-            f"no Minari dataset '{dataset}', neither as a folder nor below {_root()}: make one with "
-            f"`slmk eval RUN --record {dataset}`, or fetch one with `minari download ID`"
-        )
-    try:
-        steps = json.loads((data / METADATA).read_text(encoding="utf-8"))["total_steps"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"the dataset in {data} is damaged: its {METADATA} cannot be read ({type(error).__name__}: {error})"
-    return None if steps else f"the dataset in {data} is empty: it has no steps"
-
-
-def _root() -> Path:
-    """The folder of Minari's local datasets."""
+def root() -> Path:
+    """The folder of Minari's local datasets. Minari's own function for it makes the folder."""
     given = os.environ.get("MINARI_DATASETS_PATH")
     return Path(given) if given is not None else Path.home() / ".minari" / "datasets"
