@@ -1,35 +1,33 @@
-"""Writes the generated pages of the documentation: hooks, command line, plugins, and lists in pages written by hand.
+"""Writes the generated pages of the documentation: hooks, command line, plugins, algorithms, lists in other pages.
 
 ``python docs/generate.py`` writes them; `tests/test_docs.py` compares. Everything is read from docstrings, click
-commands and the registry, so a page is mended where the thing that it describes is.
+commands, the registry, READMEs of algorithms and results files, so a page is mended where what it describes is.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
-import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import click
+from algorithm_pages import algorithm_pages, algorithms_table
+from page_parts import BUILT_IN, HEAD, first_party, inline, markdown, options_table, table, with_part
 
 import slmk
 from slmk import batch, component, config, env_info, hookspecs, protocols
 from slmk.cli import COMMANDS, cli
-from slmk.cli.json_schema import config_schema
 from slmk.component import KINDS, Component, Kind
 from slmk.config import Config, RunConfig, TargetConfig
-from slmk.registry import FIRST_PARTY, Registry, Row, get_registry
-from slmk.spec.words import type_words, value_literal
+from slmk.registry import FIRST_PARTY, Registry, get_registry
 
 DOCS: Final = Path(__file__).parent
 KERNEL: Final = Path(slmk.__file__).parent
-_HEAD = "<!-- Written by docs/generate.py; change the source of what is described, then run `make docs`. -->\n"
 _TITLES = {
     "env": ("Environments", "Env", "EnvConfig"),
     "algo": ("Algorithms", "Algorithm", "AlgorithmConfig"),
@@ -61,10 +59,6 @@ _ALIASES = (
     (config, "PositiveInt"),
     (config, "Fraction"),
 )
-_SECTION = re.compile(r"(Args|Returns|Raises):")
-_BUILT_IN = "slmk"
-_USES = {"take": "on-policy", "sample": "off-policy", "none": "none"}
-"""What an algorithm learns from, by its need of a memory."""
 
 
 def pages() -> dict[Path, str]:
@@ -76,10 +70,11 @@ def pages() -> dict[Path, str]:
         DOCS / "plugins.md": plugins_page(registry),
         architecture: with_part(architecture.read_text(encoding="utf-8"), "modules", modules_table()),
         readme: with_part(
-            with_part(readme.read_text(encoding="utf-8"), "algorithms", algorithms_table(registry)),
+            with_part(readme.read_text(encoding="utf-8"), "algorithms", algorithms_table(registry, "docs/algorithms/")),
             "plugins",
             components_table(registry),
         ),
+        **algorithm_pages(registry),
     }
 
 
@@ -91,8 +86,8 @@ def hooks_page() -> str:
     kinds = (_kind_part(kind) for kind in KINDS.values())
     commands = f"## Commands\n\n{_hook('slmk_commands')}"
     values = "\n".join(_class_part(module, name, level=3) for module, name in _VALUES)
-    aliases = _table(("Name", "Meaning"), [(f"`{name}`", _documented(module)[name]) for module, name in _ALIASES])
-    intro = f"# Hooks and contract\n\n{_HEAD}\n{_markdown(inspect.getdoc(hookspecs))}\n"
+    aliases = table(("Name", "Meaning"), [(f"`{name}`", _documented(module)[name]) for module, name in _ALIASES])
+    intro = f"# Hooks and contract\n\n{HEAD}\n{markdown(inspect.getdoc(hookspecs))}\n"
     return "\n".join([intro, *kinds, commands, "## Values\n", values, "### Types\n", aliases])
 
 
@@ -105,23 +100,23 @@ def _kind_part(kind: Kind) -> str:
 def _hook(name: str) -> str:
     node = _nodes(hookspecs)[name]
     assert isinstance(node, ast.FunctionDef)
-    return f"```python no-test\n@slmk.hookimpl\n{_signature(node)}\n```\n\n{_markdown(ast.get_docstring(node))}\n"
+    return f"```python no-test\n@slmk.hookimpl\n{_signature(node)}\n```\n\n{markdown(ast.get_docstring(node))}\n"
 
 
 def _class_part(module: ModuleType, name: str, level: int) -> str:
     """A class with its fields and public methods."""
     node = _nodes(module)[name]
     assert isinstance(node, ast.ClassDef)
-    parts = [f"{'#' * level} {name}\n", f"`{module.__name__}.{name}`\n", f"{_markdown(ast.get_docstring(node))}\n"]
+    parts = [f"{'#' * level} {name}\n", f"`{module.__name__}.{name}`\n", f"{markdown(ast.get_docstring(node))}\n"]
     fields = [(f"`{name}`", f"`{kind}`", doc) for name, kind, doc in _fields(node)]
     if fields:
-        parts.append(_table(("Field", "Type", "Meaning"), fields))
+        parts.append(table(("Field", "Type", "Meaning"), fields))
     methods = (each for each in node.body if isinstance(each, ast.FunctionDef) and not each.name.startswith("__init"))
     return "\n".join([*parts, *(_method(each) for each in methods if _is_public(each.name))])
 
 
 def _method(node: ast.FunctionDef) -> str:
-    return f"```python no-test\n{_signature(node)}\n```\n\n{_markdown(ast.get_docstring(node))}\n"
+    return f"```python no-test\n{_signature(node)}\n```\n\n{markdown(ast.get_docstring(node))}\n"
 
 
 def _is_public(name: str) -> bool:
@@ -170,9 +165,7 @@ def cli_page() -> str:
     commands = {name: command for name in cli.list_commands(root) if (command := cli.get_command(root, name))}
     known = {name: command for name, command in commands.items() if name in COMMANDS or _is_ours(command)}
     parts = (_command_part(name, command, root) for name, command in known.items())
-    intro = (
-        f"# Command line\n\n{_HEAD}\n{_prose(cli.help)}\n\nPlugins may add commands; `slmk --help` lists them too.\n"
-    )
+    intro = f"# Command line\n\n{HEAD}\n{_prose(cli.help)}\n\nPlugins may add commands; `slmk --help` lists them too.\n"
     return "\n".join([intro, _flags(root), *parts])
 
 
@@ -191,8 +184,7 @@ def _command_part(name: str, command: click.Command, root: click.Context) -> str
 def _flags(ctx: click.Context) -> str:
     options = [each for each in ctx.command.params if isinstance(each, click.Option) and each.expose_value]
     rows = [(_flag(each, ctx), each.help or "", f"`{ctx.auto_envvar_prefix}_{each.name}`".upper()) for each in options]
-    table = _table(("Flag", "Meaning", "Environment variable"), rows)
-    return table if rows else ""
+    return table(("Flag", "Meaning", "Environment variable"), rows) if rows else ""
 
 
 def _flag(option: click.Option, ctx: click.Context) -> str:
@@ -213,10 +205,10 @@ def _prose(text: str | None) -> str:
 def plugins_page(registry: Registry) -> str:
     """Every first-party component that is installed, with its options and their documentation."""
     sections = [("[run]", "run", RunConfig), ("[target]", "target", TargetConfig)]
-    kernel = [f"## {name}\n\n`{table}`\n\n{_options(options)}" for table, name, options in sections]
+    kernel = [f"## {title}\n\n`{name}`\n\n{options_table(options)}" for name, title, options in sections]
     kinds = (part for kind in KINDS.values() for part in _components_part(kind, registry))
     intro = (
-        f"# Plugins and their options\n\n{_HEAD}\n"
+        f"# Plugins and their options\n\n{HEAD}\n"
         "`slmk plugins` lists what is installed, third-party plugins among them. "
         "`slmk describe KIND NAME` explains one.\n"
     )
@@ -225,23 +217,18 @@ def plugins_page(registry: Registry) -> str:
 
 def _components_part(kind: Kind, registry: Registry) -> Iterator[str]:
     yield f"## {_TITLES[kind.name][0]}\n"
-    for row in _first_party(registry, kind.name):
+    for row in first_party(registry, kind.name):
         found = registry.find(row.kind, row.name)
         assert isinstance(found, Component)
         yield _component_part(kind, found, row.distribution)
 
 
-def _is_first_party(row: Row) -> bool:
-    name = f"slmk-{row.kind}-{row.name}".replace("_", "-")
-    return row.distribution == _BUILT_IN or (row.distribution == name and row.name in FIRST_PARTY[row.kind])
-
-
 def _component_part(kind: Kind, found: Component, distribution: str) -> str:
     home = f"[`{distribution}`](../plugins/{kind.folder}/{found.name}/README.md)"
-    source = "built in" if distribution == _BUILT_IN else home
+    source = "built in" if distribution == BUILT_IN else home
     facts = "".join(f"{fact}\n\n" for fact in _facts(found.config))
     summary = found.summary[0].upper() + found.summary[1:].rstrip(".")
-    return f"### {kind.name} {found.name}\n\n{summary}. ({source})\n\n{facts}{_options(found.config)}"
+    return f"### {kind.name} {found.name}\n\n{summary}. ({source})\n\n{facts}{options_table(found.config)}"
 
 
 def _facts(options: type[Config]) -> Iterator[str]:
@@ -252,58 +239,21 @@ def _facts(options: type[Config]) -> Iterator[str]:
             yield f"{word} {', '.join(f'`{each}`' for each in ((value,) if isinstance(value, str) else value))}."
 
 
-def _options(options: type[Config]) -> str:
-    schema = config_schema(options)
-    if not options.model_fields:
-        return "It has no options.\n"
-    rows = [_option(name, options, schema) for name in options.model_fields]
-    return _table(("Option", "Type", "Default", "Meaning"), rows)
-
-
-def _option(name: str, options: type[Config], schema: dict[str, Any]) -> tuple[str, str, str, str]:
-    field, option = options.model_fields[name], schema["properties"][name]
-    default = "required" if field.is_required() else f"`{value_literal(field.get_default(call_default_factory=True))}`"
-    return f"`{name}`", type_words(option, schema.get("$defs", {})), default, option.get("description", "")
-
-
 # Parts of pages
-
-
-def with_part(page: str, name: str, text: str) -> str:
-    """`page` with `text` between the markers of that name."""
-    begin, end = f"<!-- {name}: begin (written by docs/generate.py) -->\n", f"<!-- {name}: end -->"
-    before, rest = page.split(begin)
-    return f"{before}{begin}\n{text}\n{rest[rest.index(end) :]}"
-
-
-def algorithms_table(registry: Registry) -> str:
-    """What each first-party algorithm is and learns from, with a link to its page."""
-    rows = []
-    for row in _first_party(registry, "algo"):
-        found = registry.find("algo", row.name)
-        assert isinstance(found, Component)
-        config: Any = found.config
-        link = f"[`{row.name}`](plugins/algos/{row.name}/README.md)"
-        rows.append((link, found.summary, _USES[config.memory], ", ".join(f"`{role}`" for role in config.roles)))
-    return _table(("Algorithm", "What it is", "Learns from", "Networks"), rows)
 
 
 def components_table(registry: Registry) -> str:
     """Names of the first-party components of each kind but algorithms."""
     kinds = (kind for kind in KINDS if kind != "algo")
-    rows = ((_TITLES[kind][0], ", ".join(f"`{row.name}`" for row in _first_party(registry, kind))) for kind in kinds)
-    return _table(("Kind", "Plugins"), rows)
-
-
-def _first_party(registry: Registry, kind: str) -> list[Row]:
-    return [row for row in registry.rows() if row.kind == kind and _is_first_party(row)]
+    rows = ((_TITLES[kind][0], ", ".join(f"`{row.name}`" for row in first_party(registry, kind))) for kind in kinds)
+    return table(("Kind", "Plugins"), rows)
 
 
 def modules_table() -> str:
     """The first line of each module's docstring; a package's modules follow it."""
     folders = [KERNEL, *sorted(path.parent for path in KERNEL.glob("*/__init__.py"))]
     rows = [(f"`{_dotted(path)}`", text) for path in _modules(folders) if (text := _first_line(path))]
-    return _table(("Module", "Subject"), rows)
+    return table(("Module", "Subject"), rows)
 
 
 def _modules(folders: Iterable[Path]) -> Iterator[Path]:
@@ -318,51 +268,13 @@ def _dotted(path: Path) -> str:
 
 def _first_line(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return _inline(text.partition("\n")[0])
-
-
-# Markdown
-
-
-def _markdown(docstring: str | None) -> str:
-    """A docstring as Markdown: literals in single backticks, sections as lists."""
-    lines, section = [], ""
-    for line in _inline(inspect.cleandoc(docstring or "")).splitlines():
-        if match := _SECTION.fullmatch(line):
-            section = match.group(1)
-            lines += [f"{section}:", ""]
-        elif section and line:
-            lines.append(_item(line.removeprefix("    "), section))
-        else:
-            section = section if line else ""
-            lines.append(line)
-    return "\n".join(lines)
-
-
-def _item(line: str, section: str) -> str:
-    """One line of a section: ``name: text``, or the continuation of the line before."""
-    name, colon, text = line.partition(": ")
-    if line.startswith(" ") or section == "Returns":
-        return f"  {line.strip()}" if line.startswith(" ") else f"- {line}"
-    return f"- `{name}`: {text}" if colon else f"- {line}"
-
-
-def _inline(text: str) -> str:
-    return text.replace("``", "`")
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    cells = [list(header), ["---" for _ in header], *([_cell(cell) for cell in row] for row in rows)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
-
-
-def _cell(text: str) -> str:
-    return _inline(" ".join(inspect.cleandoc(text).split())).replace("|", "\\|")
+    return inline(text.partition("\n")[0])
 
 
 def main() -> None:
     """Write every page."""
     for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 

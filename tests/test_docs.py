@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.util
+import ast
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import slmk
-from slmk import hookspecs
+from slmk import hookspecs, toolbox
 from slmk.component import KINDS
+from slmk.registry import get_registry
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+READMES = sorted(ROOT.glob("plugins/*/*/README.md"))
+ALGORITHMS = [readme.parent for readme in READMES if readme.parent.parent.name == "algos"]
 PAGES = [*sorted(DOCS.rglob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
 FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+METRIC = re.compile(r"[a-z]+/[a-z_]+")
+SECTIONS = ["When to use it", "From paper to code", "Where it departs from the papers", "Metrics"]
+"""What the README of an algorithm has, in this order."""
+GENERATED = {"Options", "Results", "Specs", "Measured"}
+"""What it leaves to the generated page."""
 
 
 @dataclass(frozen=True)
@@ -96,20 +107,20 @@ def test_toml_blocks_are_right_specs(page, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    """``docs/generate.py`` as a module."""
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def generator() -> Iterator[ModuleType]:
+    """``docs/generate.py`` as a module, with those beside it that it imports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        yield import_module("generate")
 
 
 def test_generated_pages_are_up_to_date(generator):
-    """The pages in the repository are what `make docs` would write."""
-    stale = [path.name for path, text in generator.pages().items() if path.read_text(encoding="utf-8") != text]
+    """The pages in the repository are what `make docs` would write, and there are no others among them."""
+    pages = generator.pages()
+    there = {path: path.read_text(encoding="utf-8") for path in pages if path.exists()}
+    stale = [path.name for path, text in pages.items() if there.get(path) != text]
     assert not stale, f"run `make docs`: {', '.join(stale)}"
+    assert set((DOCS / "algorithms").iterdir()) <= set(pages)
 
 
 def test_every_hook_is_documented():
@@ -143,7 +154,7 @@ def links(page: Path) -> list[str]:
     return [link for link in LINK.findall(text) if not re.match(r"\w+:", link)]
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "core" / "README.md"], ids=name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "core" / "README.md", *READMES], ids=name)
 def test_links_lead_somewhere(page):
     """Every internal link is the path of a file, and its anchor a heading of that file."""
     for link in links(page):
@@ -151,3 +162,75 @@ def test_links_lead_somewhere(page):
         target = page.parent / path if path else page
         assert target.exists(), f"{link}: no such file"
         assert not anchor or anchor in anchors(target), f"{link}: no such heading"
+
+
+def sections(page: Path) -> dict[str, str]:
+    """The text under each heading of the second level."""
+    _, *parts = re.split(r"^## +(.+?) *$", FENCE.sub("", page.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.mark.parametrize("folder", ALGORITHMS, ids=name)
+def test_algorithms_have_the_same_sections(folder):
+    """Every README of an algorithm has one shape; one that learns nothing has no equations and no metrics."""
+    found, component = sections(folder / "README.md"), get_registry().find("algo", folder.name)
+    learns = component.config.memory != "none"
+    assert [title for title in found if title in SECTIONS] == (SECTIONS if learns else SECTIONS[:1])
+    assert GENERATED.isdisjoint(found)
+    assert all(text.strip() for text in found.values())
+
+
+@pytest.mark.parametrize("folder", ALGORITHMS, ids=name)
+def test_the_example_of_an_algorithm_is_part_of_a_right_spec(folder):
+    """The first block of the README loads, with an environment, and with other parts where it names none."""
+    example = tomllib.loads(next(block.text for block in blocks(folder / "README.md") if block.language == "toml"))
+    config = get_registry().find("algo", example["algorithm"]["name"]).config
+    spec = {"run": {"env_steps": 10_000}, "env": {"name": "gymnasium", "id": "CartPole-v1", "num_envs": 8}}
+    if config.memory != "none":
+        spec["memory"] = {"name": {"take": "rollout", "sample": "replay"}[config.memory]}
+    spec["network"] = {role: {"name": "mlp"} for role in config.roles}
+    assert slmk.load(spec | example).algorithm.component.name == folder.name
+
+
+def sources(folder: Path) -> Iterator[ast.Module]:
+    """The modules of a plugin, and those of the toolbox that they import from."""
+    modules = [ast.parse(path.read_text(encoding="utf-8")) for path in folder.glob("src/*/*.py")]
+    yield from modules
+    imported = {node.module or "" for tree in modules for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    for module in imported:
+        if module.startswith(f"{toolbox.__name__}."):
+            yield ast.parse(Path(import_module(module).__file__ or "").read_text(encoding="utf-8"))
+
+
+def objectives(tree: ast.Module) -> Iterator[str]:
+    """The names under which a module has objectives."""
+    for node in ast.walk(tree):
+        for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
+            match key, value:
+                case ast.Constant(value=str(text)), ast.Call(func=ast.Name(id="Objective")):
+                    yield text
+
+
+def logged(folder: Path) -> set[str]:
+    """Metrics of an algorithm: those that its source names, and norms of gradients, which the learner adds.
+
+    The learner's norms are in the group ``update``; an algorithm with two learners moves those of one into another.
+    """
+    trees = list(sources(folder))
+    constants = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    words = {node.value for node in constants if isinstance(node.value, str)}
+    named = {word for word in words if METRIC.fullmatch(word)}
+    if not named:
+        return set()
+    trained = {text for tree in trees for text in objectives(tree)}
+    norms = {f"{text}_grad_norm" for text in trained} if len(trained) > 1 else {"grad_norm"}
+    groups = {"update/", *(word for word in words if re.fullmatch(r"[a-z]+/", word))}
+    return named | {group + norm for group in groups for norm in norms}
+
+
+@pytest.mark.parametrize("folder", ALGORITHMS, ids=name)
+def test_every_metric_is_explained(folder):
+    """The table of metrics has every name that the algorithm logs, each with its meaning, and no other."""
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|$", sections(folder / "README.md").get("Metrics", ""), re.MULTILINE)
+    explained = [metric for names, meaning in rows for metric in METRIC.findall(names) if meaning.strip()]
+    assert sorted(explained) == sorted(logged(folder))

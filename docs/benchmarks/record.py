@@ -4,7 +4,8 @@
     python docs/benchmarks/record.py            # only the tables
     python docs/benchmarks/record.py --throughput .benchmarks/latest.json     # after `make bench`
 
-A results file holds a run's summary and what it takes to repeat it: spec, commit, seeds and versions.
+A results file holds a run's summary and what it takes to repeat it: spec, commit, seeds and versions. The pages of
+algorithms show results too: run ``python docs/generate.py`` (`make docs`) afterwards.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def table() -> str:
         "# Results",
         "",
         "Written by `python docs/benchmarks/record.py` from the files in [results](results). Each row is what",
-        "`slmk run SPEC` gave at the end of the budget, over seeds: the mean of the last 100 training episodes, or of the",
-        "last evaluation where the target says so. Ranges are the standard deviation over seeds; the interval is the",
-        "stratified bootstrap's for the IQM.",
+        "`slmk run SPEC` gave at the end of the budget, over seeds: the mean of the last 100 training episodes, or",
+        "of the last evaluation where the target says so. Ranges are the standard deviation over seeds; the",
+        "interval is the stratified bootstrap's for the IQM.",
         "",
         "| spec | environment | env steps | seeds | score | IQM [95 %] | target | reached | commit |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -62,21 +63,46 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(result: dict[str, Any]) -> str:
-    summary = result["summary"]
-    target = summary["target"]
-    score, measure = summary["scores"][target["metric"]], MEASURES[target["metric"]]
-    interval = "" if score["ci95"] is None else f" [{score['ci95'][0]:.1f}, {score['ci95'][1]:.1f}]"
+def spec_files() -> list[Path]:
+    """Every spec that can be run: not what others extend, and not the random policy's returns."""
+    return [path for path in sorted(SPECS.rglob("*.toml")) if path.name[0] != "_" and path.name != "baselines.toml"]
+
+
+def target_words(target: dict[str, Any]) -> str:
+    """A target's score and who says so."""
+    return f"{target['score']:g} ({target['source']})"
+
+
+def score_words(result: dict[str, Any]) -> str:
+    """The score that the target names: its mean and standard deviation over seeds."""
+    score, measure = _score(result), MEASURES[result["summary"]["target"]["metric"]]
     spread = "" if score["std"] is None else f" ± {score['std']:.1f}"
+    return f"{score['mean']:.1f}{spread}{measure}"
+
+
+def reached_words(result: dict[str, Any]) -> str:
+    """Whether the score is as high as the target."""
+    return "yes" if result["summary"]["target"]["reached"] else "no"
+
+
+def _score(result: dict[str, Any]) -> dict[str, Any]:
+    summary = result["summary"]
+    score: dict[str, Any] = summary["scores"][summary["target"]["metric"]]
+    return score
+
+
+def _row(result: dict[str, Any]) -> str:
+    score = _score(result)
+    interval = "" if score["ci95"] is None else f" [{score['ci95'][0]:.1f}, {score['ci95'][1]:.1f}]"
     cells = (
         f"[{result['spec']}](../../{result['spec']})",
         result["env"]["id"],
         f"{result['env_steps']:,}",
         str(len(result["seeds"])),
-        f"{score['mean']:.1f}{spread}{measure}",
+        score_words(result),
         f"{score['iqm']:.1f}{interval}",
-        f"{target['score']:g} ({target['source']})",
-        "yes" if target["reached"] else "no",
+        target_words(result["summary"]["target"]),
+        reached_words(result),
         (result["commit"] or "")[:9],
     )
     return f"| {' | '.join(cells)} |"
@@ -84,8 +110,8 @@ def _row(result: dict[str, Any]) -> str:
 
 def _missing() -> Iterator[str]:
     done = {result["spec"] for result in results()}
-    files = (path for path in sorted(SPECS.rglob("*.toml")) if path.name[0] != "_" and path.name != "baselines.toml")
-    missing = [f"specs/{path.relative_to(SPECS)}" for path in files if f"specs/{path.relative_to(SPECS)}" not in done]
+    specs = (f"specs/{path.relative_to(SPECS)}" for path in spec_files())
+    missing = [name for name in specs if name not in done]
     if missing:
         yield "Not yet run: " + ", ".join(f"`{name}`" for name in missing) + "."
 

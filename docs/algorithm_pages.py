@@ -1,0 +1,146 @@
+"""The page of each algorithm: the README of its plugin, its options, and what was measured beside what is published."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from os.path import normpath, relpath
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import tomli
+from page_parts import HEAD, first_party, options_table, table
+
+from slmk.component import Component
+from slmk.errors import Problem
+from slmk.registry import Registry
+from slmk.spec.document import read
+
+DOCS: Final = Path(__file__).parent
+ROOT: Final = DOCS.parent
+PAGES: Final = DOCS / "algorithms"
+_LINK = re.compile(r"(\]\()([^)\s]+)(?=\))")
+_README = re.compile(r"plugins/algos/(\w+)/README\.md")
+_USES = {"take": "on-policy", "sample": "off-policy", "none": "none"}
+"""What an algorithm learns from, by its need of a memory."""
+_RANDOM = "random"
+"""What every score is compared with: it has no specs, but a measured return for each environment."""
+
+
+def algorithm_pages(registry: Registry) -> dict[Path, str]:
+    """The content of each first-party algorithm's page and of the list of them, by path."""
+    found = (registry.find("algo", row.name) for row in first_party(registry, "algo"))
+    pages = {PAGES / f"{each.name}.md": _page(each) for each in found if isinstance(each, Component)}
+    return {PAGES / "README.md": _index(registry), **pages}
+
+
+def algorithms_table(registry: Registry, folder: str) -> str:
+    """What each first-party algorithm is and learns from, with a link to its page in `folder`."""
+    rows = []
+    for row in first_party(registry, "algo"):
+        found = registry.find("algo", row.name)
+        assert isinstance(found, Component)
+        config: Any = found.config
+        link = f"[`{row.name}`]({folder}{row.name}.md)"
+        rows.append((link, found.summary, _USES[config.memory], ", ".join(f"`{role}`" for role in config.roles)))
+    return table(("Algorithm", "What it is", "Learns from", "Networks"), rows)
+
+
+def _index(registry: Registry) -> str:
+    intro = (
+        "Each page says what the algorithm is, when to use it, which function is which equation, where it departs\n"
+        "from the papers, what its metrics and options mean, and what was measured beside what is published.\n"
+    )
+    after = "[All results](../benchmarks/README.md) in one table. [How to write one](../tutorial-algorithm.md).\n"
+    return "\n".join(["# Algorithms\n", HEAD, intro, algorithms_table(registry, ""), after])
+
+
+def _page(found: Component) -> str:
+    folder = ROOT / "plugins" / "algos" / found.name
+    _, _, body = (folder / "README.md").read_text(encoding="utf-8").partition("\n")
+    home = f"[`slmk-algo-{found.name}`]({relpath(folder, PAGES)})"
+    options = f"## Options\n\nThose of {home}, under `[algorithm]`:\n\n{options_table(found.config)}"
+    results = _random_returns() if found.name == _RANDOM else _results(found.name)
+    return "\n".join([f"# {found.name}\n", HEAD, _moved(body.strip(), folder), "", options, results])
+
+
+def _moved(text: str, folder: Path) -> str:
+    """Markdown of a README in `folder` with links that are right on a page; READMEs of algorithms become pages."""
+
+    def moved(match: re.Match[str]) -> str:
+        path, hash_, anchor = match[2].partition("#")
+        if not path or re.match(r"\w+:", path):
+            return match[0]
+        target = Path(normpath(folder / path))
+        if algorithm := _README.fullmatch(target.relative_to(ROOT).as_posix()):
+            target = PAGES / f"{algorithm[1]}.md"
+        return f"{match[1]}{relpath(target, PAGES)}{hash_}{anchor}"
+
+    fences = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
+    return "".join(part if part.startswith("```") else _LINK.sub(moved, part) for part in fences)
+
+
+# Results
+
+
+def _results(algorithm: str) -> str:
+    """Every spec with that algorithm: its target, and what was measured."""
+    rows = [_result(path, spec) for path, spec in _specs() if spec["algorithm"]["name"] == algorithm]
+    if not rows:
+        return "## Results\n\nNo spec of this repository uses it, so there is nothing measured yet.\n"
+    intro = (
+        "Measured is the mean over seeds ± its standard deviation, at the end of the budget: of the last 100 training\n"
+        "episodes, or of the last evaluation where it says so. [Results](../benchmarks/README.md) has intervals and\n"
+        "commits. A target is what the spec asks for; behind it stand its source and the published score.\n"
+    )
+    header = ("Spec", "Environment", "Env steps", "Target", "Measured", "Seeds", "Reached")
+    return f"## Results\n\n{intro}\n{table(header, rows)}"
+
+
+def _result(path: Path, spec: dict[str, Any]) -> tuple[str, ...]:
+    record, name = _record(), path.relative_to(ROOT).as_posix()
+    link = f"[`{path.parent.name}/{path.stem}`]({relpath(path, PAGES)})"
+    result = next((each for each in record.results() if each["spec"] == name), None)
+    if result is None:
+        steps, target = f"{spec['run']['env_steps']:,}", record.target_words(spec["target"])
+        return link, spec["env"]["id"], steps, target, "not yet run", "", ""
+    steps, target = f"{result['env_steps']:,}", record.target_words(result["summary"]["target"])
+    seeds, reached = str(len(result["seeds"])), record.reached_words(result)
+    return link, result["env"]["id"], steps, target, record.score_words(result), seeds, reached
+
+
+def _random_returns() -> str:
+    """The random policy's return in each environment, from the files beside the specs."""
+    files = sorted((ROOT / "specs").rglob("baselines.toml"))
+    found = {name: each for path in files for name, each in tomli.loads(path.read_text(encoding="utf-8")).items()}
+    rows = [(n, f"{each['mean']:.1f} ± {each['std']:.1f}", str(each["episodes"])) for n, each in sorted(found.items())]
+    intro = "Mean return and its standard deviation over episodes, as `slmk baseline` wrote them beside the specs.\n"
+    return f"## Results\n\n{intro}\n{table(('Environment', 'Return', 'Episodes'), rows)}"
+
+
+@cache
+def _specs() -> tuple[tuple[Path, dict[str, Any]], ...]:
+    """Every spec, merged over what it extends, but not checked: what it needs may be missing here."""
+    return tuple(_read(_record().spec_files()))
+
+
+def _read(files: list[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in files:
+        problems: list[Problem] = []
+        document = read(path, problems)
+        assert not problems, problems
+        yield path, document.data
+
+
+@cache
+def _record() -> ModuleType:
+    """``docs/benchmarks/record.py``, which knows the results files."""
+    spec = spec_from_file_location("docs_record", DOCS / "benchmarks" / "record.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
