@@ -103,7 +103,7 @@ def _results(algorithm: str) -> str:
 def _result(path: Path, spec: dict[str, Any]) -> tuple[str, ...]:
     record, name = _record(), path.relative_to(ROOT).as_posix()
     link = f"[`{path.parent.name}/{path.stem}`]({relpath(path, PAGES)})"
-    result = next((each for each in record.results() if each["spec"] == name), None)
+    result = _measured().get(name)
     if result is None:
         steps, target = f"{spec['run']['env_steps']:,}", record.target_words(spec["target"])
         return link, spec["env"]["id"], steps, target, "not yet run", "", ""
@@ -133,6 +133,12 @@ def _read(files: list[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
         document = read(path, problems)
         assert not problems, problems
         yield path, document.data
+
+
+@cache
+def _measured() -> dict[str, dict[str, Any]]:
+    """Results files by the path of their spec."""
+    return {result["spec"]: result for result in _record().results()}
 
 
 @cache
