@@ -16,11 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import slmk
+from slmk.metrics import judged
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 SPECS = HERE.parent.parent / "specs"
 MEASURES = {"final_return_ma": "", "final_eval_return": " (evaluation)"}
 """What is said behind a score that is not the usual one."""
+SETTINGS = ("run", "env", "algorithm", "memory", "network", "normalizer")
+"""Sections on which a score depends."""
 KEPT = ("created", "commit", "dirty", "python", "platform", "cores", "device", "versions", "seeds", "env_steps", "env")
 
 
@@ -30,6 +35,12 @@ def record(run: Path) -> Path:
     summary = json.loads((run / "summary.json").read_text())
     (spec,) = (path for path in SPECS.rglob(f"{manifest['name']}.toml"))
     name = spec.relative_to(SPECS)
+    asked, made = (slmk.load(path).resolved() for path in (spec, run / "resolved.toml"))
+    differing = [key for key in SETTINGS if asked.get(key) != made.get(key)]
+    if differing:
+        raise SystemExit(f"{run} was made with other settings than {spec} has now: {', '.join(differing)}")
+    # What a score is compared with may be stated better later on; what was measured stays.
+    summary["target"] = judged(asked.get("target"), summary["scores"])
     about = {key: manifest[key] for key in KEPT}
     path = RESULTS / name.with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -108,7 +108,7 @@ def build_memory(
 
 
 def _groups_of(blueprint: PolicyBlueprint, role: str, env: EnvInfo) -> tuple[str, ...]:
-    """The observation groups a role reads: as the spec says, or all but the mask."""
+    """The observation groups a role reads: as the spec says, or the environment, or all but the mask."""
     wanted: tuple[str, ...] = blueprint.networks[role].config.obs  # type: ignore[attr-defined]
     known = env.observation_spaces
     problems = [
@@ -124,7 +124,7 @@ def _groups_of(blueprint: PolicyBlueprint, role: str, env: EnvInfo) -> tuple[str
     ]
     if problems:
         raise SpecError(problems)
-    return wanted or tuple(name for name in known if name != MASK)
+    return wanted or env.role_groups.get(role) or tuple(name for name in known if name != MASK)
 
 
 def _build_network(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ class EnvInfo:
     """Whether `Step.final_obs` is the true last observation of an ended episode."""
     exact_state: bool = False
     """Whether ``state_dict`` restores the environments so exactly that a resumed run repeats the straight one."""
+    role_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Groups that a role reads where the spec does not say, such as ``privileged_state`` for ``critic``; other roles
+    read all groups but ``mask``."""
 
     def to_json(self) -> dict[str, Any]:
         """This value as JSON types; `from_json` is the inverse, but for the device."""
@@ -43,6 +46,7 @@ class EnvInfo:
             "max_episode_steps": self.max_episode_steps,
             "final_obs": self.final_obs,
             "exact_state": self.exact_state,
+            "role_groups": {role: list(groups) for role, groups in self.role_groups.items()},
         }
 
     @classmethod
@@ -55,10 +59,12 @@ class EnvInfo:
         try:
             values = dict(data)
             groups = {name: space_from_json(space) for name, space in values.pop("observation_spaces").items()}
+            roles = {role: tuple(names) for role, names in values.pop("role_groups").items()}
             return cls(
                 observation_spaces=groups,
                 action_space=space_from_json(values.pop("action_space")),
                 device=device,
+                role_groups=roles,
                 **values,
             )
         except (KeyError, TypeError) as error:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from slmk.statistics import describe
 
-__all__ = ["BASELINES", "random_return", "session_summary", "trial_summary", "write_baseline"]
+__all__ = ["BASELINES", "judged", "random_return", "session_summary", "trial_summary", "write_baseline"]
 
 BASELINES = "baselines.toml"
 """The file in a folder of specs that holds the random policy's return in each environment."""
@@ -93,7 +93,7 @@ def trial_summary(
         "scores": scores,
         "consistency": consistency(curves, random_return),
         "random_return": random_return,
-        "target": _target(target, scores),
+        "target": judged(target, scores),
     }
 
 
@@ -175,7 +175,8 @@ def stability(strength: Curve) -> float | None:
     return float(1 - falls / total) if total > 0 else None
 
 
-def _target(target: Mapping[str, Any] | None, scores: Mapping[str, Any]) -> dict[str, Any] | None:
+def judged(target: Mapping[str, Any] | None, scores: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The target with the mean over seeds of the score that it names (``value``) and whether that is ``reached``."""
     if target is None:
         return None
     value = scores.get(target["metric"], {}).get("mean")
