@@ -16,7 +16,7 @@ from slmk.testing.algorithm_runs import build_probe_run, learn
 from slmk.testing.env_checks import random_actions
 from slmk.testing.subject import Subject
 
-__all__ = ["exercise", "exercise_by_name"]
+__all__ = ["exercise", "prepare", "subject_by_name"]
 
 
 def exercise(subject: Subject) -> None:
@@ -24,17 +24,24 @@ def exercise(subject: Subject) -> None:
     _EXERCISES[subject.kind](subject)
 
 
-def exercise_by_name(kind: str, name: str, module: str, given: dict[str, Any]) -> None:
-    """The same in another process, which finds the component among the installed ones or in `module`."""
+def subject_by_name(kind: str, name: str, module: str, given: dict[str, Any]) -> Subject:
+    """The component among the installed ones or in `module`: how another process finds it."""
     registry = Registry.discover()
     if name not in registry.names(kind):
         registry = Registry.from_modules([import_module(module)])
-    exercise(Subject.find(kind, name, registry, **given))
+    return Subject.find(kind, name, registry, **given)
+
+
+def prepare(subject: Subject) -> None:
+    """Do what a session does before it imports an environment's backend; nothing for other kinds."""
+    if subject.kind == "env":
+        config: Any = subject.config()
+        config.prepare()
 
 
 def _env(subject: Subject) -> None:
     config: Any = subject.config(num_envs=2)
-    config.prepare()
+    prepare(subject)
     env = subject.target()(config, device=torch.device("cpu"), seed=0)
     env.reset()
     for action in islice(random_actions(env.info), 2):

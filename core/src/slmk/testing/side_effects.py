@@ -18,6 +18,7 @@ from slmk.testing.processes import call_alone
 
 __all__ = ["LightImport", "changes", "changes_of_use", "import_alone", "snapshot"]
 
+NUMPY = "numpy's global random state"
 LightImport = dict[str, Any]
 """``seconds`` of CPU time, ``modules`` that were imported, and ``changes`` of shared state."""
 
@@ -68,12 +69,21 @@ def _import_here(module: str) -> LightImport:
 
 
 def changes_of_use(*arguments: Any) -> list[str]:
-    """What building a component and using it once changes; see `slmk.testing.exercise.exercise_by_name`."""
-    from slmk.testing.exercise import exercise_by_name
+    """What importing, building and using a component once changes; see `slmk.testing.exercise.subject_by_name`.
 
+    What an environment's ``prepare`` sets is meant to be set. What a library draws from numpy's global generator while
+    it is imported for the first time, as JAX does, comes before anything that is to be repeatable.
+    """
+    from slmk.testing.exercise import exercise, prepare, subject_by_name
+
+    subject = subject_by_name(*arguments)
+    prepare(subject)
     before = snapshot()
-    exercise_by_name(*arguments)
-    return changes(before, snapshot())
+    subject.target()
+    imported = [name for name in changes(before, snapshot()) if name != NUMPY]
+    before = snapshot()
+    exercise(subject)
+    return imported + changes(before, snapshot())
 
 
 def _file(number: int) -> object:
@@ -85,7 +95,7 @@ def _file(number: int) -> object:
 
 
 def _of_numpy(numpy: Any) -> dict[str, object]:
-    return {"numpy's global random state": repr(numpy.random.get_state(legacy=False))}
+    return {NUMPY: repr(numpy.random.get_state(legacy=False))}
 
 
 def _of_torch(torch: Any) -> dict[str, object]:
