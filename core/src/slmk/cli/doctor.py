@@ -27,7 +27,7 @@ _SIMULATORS: Final = {
     "mujoco": ("mujoco", "slmk-env-gymnasium[mujoco]"),
     "envpool": ("envpool", "slmk-env-envpool[all]"),
     "ale_py": ("ale-py", "slmk-env-atari"),
-    "mujoco_playground": ("playground", "slmk-env-playground"),
+    "mujoco_playground": ("playground", "slmk-env-playground[all]"),
     "mjlab": ("mjlab", "slmk-env-mjlab"),
     "isaaclab": ("isaaclab", "slmk-env-isaaclab"),
 }

@@ -184,6 +184,15 @@ def test_render_gives_a_picture_only_if_asked():
     assert plain.render() is None
 
 
+def test_robots_of_playground_show_the_critic_more():
+    """The actor reads ``state`` and the critic ``privileged_state``; other environments leave that to the spec."""
+    pytest.importorskip("envpool_assets_mujoco_large")
+    info = make("MuJoCoPlayground/Go1JoystickFlatTerrain-v1", 1).info
+    assert info.role_groups == {"actor": ("state",), "critic": ("privileged_state",)}
+    assert set(info.observation_spaces) == {"state", "privileged_state"}
+    assert make("CartPole-v1", 1).info.role_groups == {}
+
+
 def test_state_is_refused():
     """EnvPool has no state to give: it is empty, and one from elsewhere is an error."""
     env = make("CartPole-v1", 1)

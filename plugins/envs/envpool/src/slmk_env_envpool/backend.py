@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["EnvPoolEnv"]
 
 _NO_TIME_LIMIT = 2**31 - 1
+_ROBOT = {"actor": ("state",), "critic": ("privileged_state",)}
+"""What roles read of the robots of MuJoCo Playground, which show the critic more than the actor."""
 
 
 class EnvPoolEnv:
@@ -50,12 +52,14 @@ class EnvPoolEnv:
         self._ids = np.arange(config.num_envs, dtype=np.int32)
         self._action_dtype = self._pool.spec.action_array_spec[self._pool.spec._action_keys[-1]].dtype
         limit = self._pool.config["max_episode_steps"]
+        observation_spaces = {group.name: group.space for group in groups(self._pool)}
         self.info = EnvInfo(
             num_envs=config.num_envs,
-            observation_spaces={group.name: group.space for group in groups(self._pool)},
+            observation_spaces=observation_spaces,
             action_space=action_space(self._pool),
             device=device,
             max_episode_steps=limit if limit < _NO_TIME_LIMIT else None,
+            role_groups=_ROBOT if {"state", "privileged_state"} <= set(observation_spaces) else {},
         )
 
     def reset(self, seed: int | None = None) -> Obs:

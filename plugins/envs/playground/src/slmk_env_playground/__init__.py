@@ -1,0 +1,81 @@
+"""MuJoCo Playground for slmk: the options, and the hook that offers the backend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from slmk.component import Component
+from slmk.config import EnvConfig, Positive, PositiveInt
+from slmk.hookspecs import hookimpl
+
+__all__ = ["PlaygroundConfig", "slmk_env_backends"]
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class PlaygroundConfig(EnvConfig):
+    """Any environment of MuJoCo Playground, N of them as one computation on `run.device`."""
+
+    id: str
+    """Playground's name, such as ``CheetahRun`` or ``Go1JoystickFlatTerrain``."""
+    num_envs: PositiveInt = 1024
+    """Environments stepped together (N)."""
+    impl: Literal["auto", "jax", "warp"] = "auto"
+    """Implementation of the physics; ``auto`` for Warp on a GPU and JAX on a CPU."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Values of the environment's own config, as tables or by dotted keys: ``{ "noise_config.level" = 0.0 }``."""
+    max_episode_steps: _Count = 0
+    """Time limit in steps of the policy, after which an episode is truncated; 0 for that of the config."""
+    action_repeat: _Count = 0
+    """Steps of the environment for each action, their rewards summed; 0 for that of the config."""
+    reward_scale: Positive = 1.0
+    """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
+    randomize: bool = False
+    """Give each environment physics of its own by Playground's domain randomiser; evaluation has the plain one."""
+    reset: Literal["pool", "full"] = "pool"
+    """Where new episodes begin: at one of N random states that are kept ready, or at one that is computed for it in
+    every step (``full``), which is exact and, where resets simulate, slow."""
+    pool_episodes: Positive = 10.0
+    """The whole pool is renewed within the time of so many episodes of full length."""
+    nan_limit: Annotated[float, Field(ge=0, le=1)] = 1e-4
+    """Share of transitions that may end in numbers which are not finite. Such an episode is cut at the step before."""
+    render: bool = False
+    """Be ready to give pictures."""
+    camera: str = ""
+    """Name of the camera for pictures; empty for the free one."""
+    cache: str = "~/.cache/slmk/jax"
+    """Folder in which JAX keeps what it has compiled, for later runs; empty for none."""
+
+    def prepare(self) -> None:
+        """Set what JAX reads once, at import, unless the user has set it: memory, precision and compiled programs.
+
+        JAX must not take all GPU memory, since torch needs some; Playground asks for full precision of float32 products
+        on GPUs since Ampere, without which contacts become unstable.
+        """
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+        if self.cache:
+            os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(self.cache).expanduser()))
+
+    def for_evaluation(self, num_envs: int) -> PlaygroundConfig:
+        """These options with plain rewards and plain physics."""
+        return self.model_copy(update={"num_envs": num_envs, "reward_scale": 1.0, "randomize": False})
+
+
+@hookimpl
+def slmk_env_backends() -> list[Component]:
+    """The backend ``playground``."""
+    return [
+        Component(
+            name="playground",
+            config=PlaygroundConfig,
+            target="slmk_env_playground.backend:PlaygroundEnv",
+            summary="MuJoCo Playground: thousands of robots as one JAX computation on one device.",
+            requires=("mujoco_playground",),
+            install="slmk-env-playground[all]",
+        )
+    ]

@@ -1,0 +1,71 @@
+"""Between JAX and torch: without copies on the way, and as tensors for checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+from torch import Tensor
+
+from slmk.errors import CheckpointError, Problem, SpecError
+
+__all__ = ["jax_device", "leaves_of", "to_jax", "to_torch", "with_leaves"]
+
+
+def jax_device(device: torch.device) -> jax.Device:
+    """JAX's name for a torch device.
+
+    Raises:
+        SpecError: JAX has no such device.
+    """
+    platform = {"cuda": "gpu"}.get(device.type, device.type)
+    try:
+        found = jax.devices(platform)
+        return found[device.index or 0]
+    except (RuntimeError, IndexError) as error:
+        has = ", ".join(str(each) for each in jax.devices())
+        hint = "pip install 'jax[cuda12]'" if platform == "gpu" else None
+        problem = Problem(
+            "JAX has no such device", "run.device", expected=f"one of {has}", found=str(device), hint=hint
+        )
+        raise SpecError([problem]) from error
+
+
+def to_torch(x: jax.Array) -> Tensor:
+    """A tensor that shares the array's memory. Nobody writes to it: arrays of JAX never change."""
+    return torch.from_dlpack(x)
+
+
+def to_jax(x: Tensor) -> jax.Array:
+    """An array that shares the tensor's memory, which must not be written to any more."""
+    return jax.dlpack.from_dlpack(x.contiguous())
+
+
+def leaves_of(tree: Any) -> list[Tensor]:
+    """All arrays of a tree, in order, as tensors of a type that checkpoints know."""
+    return [torch.from_numpy(_storable(np.asarray(leaf))) for leaf in jax.tree.leaves(tree)]
+
+
+def with_leaves(tree: Any, leaves: list[Tensor]) -> Any:
+    """`tree` with other arrays, from `leaves_of`.
+
+    Raises:
+        CheckpointError: they are not those of such a tree.
+    """
+    present, structure = jax.tree.flatten(tree)
+    if len(present) != len(leaves) or any(x.shape != tuple(y.shape) for x, y in zip(present, leaves, strict=False)):
+        raise CheckpointError("the state is that of other environments, or of another version of MuJoCo")
+    arrays = [_like(x, y.cpu().numpy()) for x, y in zip(present, leaves, strict=True)]
+    return jax.tree.unflatten(structure, arrays)
+
+
+def _storable(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Unsigned words, of which random keys are made, as signed ones; a copy, since JAX's memory is read-only."""
+    return x.view(np.int32).copy() if x.dtype == np.uint32 else x.copy()
+
+
+def _like(present: jax.Array, saved: np.ndarray[Any, Any]) -> jax.Array:
+    x = saved.view(np.uint32) if present.dtype == np.uint32 else saved
+    return jax.device_put(x.astype(present.dtype, copy=False), present.device)

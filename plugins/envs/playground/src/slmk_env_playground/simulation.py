@@ -1,0 +1,227 @@
+"""N environments as pure functions of their state: step, restart, and a pool of states to restart from.
+
+Playground's environments are functional and know neither batches nor episode ends. What is added here is that of
+``wrap_for_brax_training``, but for three things: what an episode ended with is kept (`Outcome.final_obs`), a new
+episode begins with a state of its own, its ``info`` included, and a time limit is no termination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mujoco_playground import MjxEnv, State
+
+__all__ = ["Carry", "Outcome", "Simulation"]
+
+CHUNKS = 10
+"""Parts in which the pool is renewed."""
+OBS = "state"
+"""The name of the only observation group of environments that do not name theirs; other environments call it so."""
+
+
+class Carry(NamedTuple):
+    """All that changes: the state of N environments and what it takes to restart them."""
+
+    state: State
+    steps: jax.Array
+    """Steps of the policy in each running episode, (N,) int32."""
+    pool: State
+    """P states for new episodes; P is N rounded up to a multiple of `CHUNKS`."""
+    key: jax.Array
+
+
+class Outcome(NamedTuple):
+    """What one step gives; arrays (N, …)."""
+
+    obs: Mapping[str, jax.Array]
+    final_obs: Mapping[str, jax.Array]
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    lost: jax.Array
+    """Episodes that were cut since something was not finite."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """The environment and how to run it; its jitted methods are compiled once for all that share it."""
+
+    env: MjxEnv
+    num_envs: int
+    limit: int
+    """Steps of the policy after which an episode is truncated."""
+    action_repeat: int
+    full_reset: bool
+    randomizer: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("_begin", "_renew", "_step"):
+            object.__setattr__(self, name, jax.jit(getattr(self, name)))
+        models = None
+        if self.randomizer is not None:
+            # The physics of an environment are its own for good, whatever the seed of a run.
+            keys = jax.random.split(jax.random.PRNGKey(0), self.pool_size)
+            models = self.randomizer(self.env.mjx_model, keys)
+        object.__setattr__(self, "_models", models)
+
+    @property
+    def chunk(self) -> int:
+        """States of the pool that are computed at once."""
+        return -(-self.num_envs // CHUNKS)
+
+    @property
+    def pool_size(self) -> int:
+        """P."""
+        return self.chunk * CHUNKS
+
+    def begin(self, seed: int) -> Carry:
+        """New episodes everywhere, from a pool that is new as well."""
+        key, first, *keys = jax.random.split(jax.random.PRNGKey(seed), 2 + CHUNKS)
+        parts = [self._reset_chunk(part, each) for part, each in enumerate(keys)]
+        return self._begin(jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else x[0], *parts), key, first)
+
+    def step(self, carry: Carry, action: jax.Array) -> tuple[Carry, Outcome]:
+        """One step of every environment with actions (N, A) in [−1, 1]."""
+        return self._step(carry, action)
+
+    def renew(self, carry: Carry, part: int) -> Carry:
+        """`carry` with one of the `CHUNKS` parts of its pool computed anew."""
+        key, own = jax.random.split(carry.key)
+        return self._renew(carry._replace(key=key), self._reset_chunk(part, own), part * self.chunk)
+
+    def _begin(self, pool: State, key: jax.Array, first: jax.Array) -> Carry:
+        state = self._with_keys(self._rows(pool, jnp.arange(self.num_envs)), first)
+        return Carry(state, jnp.zeros(self.num_envs, jnp.int32), pool, key)
+
+    def _renew(self, carry: Carry, states: State, start: jax.Array) -> Carry:
+        def put(pool: jax.Array, new: jax.Array) -> jax.Array:
+            if not pool.ndim:
+                return pool
+            return jax.lax.dynamic_update_slice_in_dim(pool, new, start, 0)
+
+        return carry._replace(pool=jax.tree.map(put, carry.pool, states))
+
+    def _step(self, carry: Carry, action: jax.Array) -> tuple[Carry, Outcome]:
+        before = carry.state
+        state, reward = self._advance(before, jnp.clip(action, -1.0, 1.0))
+        steps = carry.steps + 1
+        obs = groups(state.obs)
+        lost = ~finite(obs, reward)
+        final_obs = {name: self._where(lost, groups(before.obs)[name], x) for name, x in obs.items()}
+        terminated = (state.done > 0.5) & ~lost
+        truncated = ((steps >= self.limit) | lost) & ~terminated
+        key, own, shift = jax.random.split(carry.key, 3)
+        ended = terminated | truncated
+        restart = partial(self._restart, carry.pool, own, shift, ended)
+        state = jax.lax.cond(ended.any(), restart, lambda state: state, state)
+        steps = jnp.where(ended, 0, steps)
+        reward = jnp.where(lost, 0.0, reward)
+        outcome = Outcome(groups(state.obs), final_obs, reward, terminated, truncated, lost)
+        return Carry(state, steps, carry.pool, key), outcome
+
+    def _advance(self, state: State, action: jax.Array) -> tuple[State, jax.Array]:
+        """The state after `action_repeat` steps, and the sum of their rewards up to the end of the episode."""
+        stepped = self._batched("step", state, action)
+        reward = stepped.reward
+        for _ in range(self.action_repeat - 1):
+            over = stepped.done > 0.5
+            further = self._batched("step", stepped, action)
+            reward = reward + jnp.where(over, 0.0, further.reward)
+            stepped = jax.tree.map(partial(self._where, over), stepped, further)
+        return stepped, reward
+
+    def _restart(self, pool: State, own: jax.Array, shift: jax.Array, ended: jax.Array, state: State) -> State:
+        """`state` with new episodes where `ended`."""
+        if self.full_reset:
+            fresh = self._batched("reset", jax.random.split(own, self.num_envs))
+        else:
+            # Neighbours in the pool for neighbours here: no two environments get the same state at once. Physics of
+            # their own allow each environment only its own.
+            place = jnp.arange(self.num_envs)
+            if self.randomizer is None:
+                place = (place + jax.random.randint(shift, (), 0, self.pool_size)) % self.pool_size
+            fresh = self._with_keys(self._rows(pool, place), own)
+        return jax.tree.map(partial(self._where, ended), fresh, state)
+
+    def _with_keys(self, state: State, key: jax.Array) -> State:
+        """`state` with random streams of its own, since environments may share where they begin but not their noise."""
+        if "rng" not in state.info:
+            return state
+        return state.replace(info=state.info | {"rng": jax.random.split(key, self.num_envs)})
+
+    def _rows(self, tree: Any, rows: jax.Array) -> Any:
+        return jax.tree.map(lambda x: x[rows] if x.ndim and len(x) == self.pool_size else x, tree)
+
+    def _where(self, mask: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
+        """`yes` in the rows of the mask (N,). What has no such rows, as contacts of Warp's physics, is left alone."""
+        if not no.ndim or len(no) != self.num_envs:
+            return no
+        return jnp.where(mask.reshape(-1, *[1] * (no.ndim - 1)), yes, no)
+
+    def _reset_chunk(self, part: int, key: jax.Array) -> State:
+        keys = jax.random.split(key, self.chunk)
+        return self._jitted_reset(keys, part * self.chunk)
+
+    @property
+    def _jitted_reset(self) -> Callable[..., State]:
+        if "_reset" not in self.__dict__:
+            object.__setattr__(self, "_reset", jax.jit(lambda keys, start: self._batched("reset", keys, start=start)))
+        return self.__dict__["_reset"]  # type: ignore[no-any-return]
+
+    def _batched(self, method: str, *arguments: Any, start: Any = 0) -> State:
+        """A method of the environment over rows of arguments, each with the physics of its environment.
+
+        Args:
+            method: ``reset`` or ``step``.
+            arguments: trees of (M, …).
+            start: the environment of the first row.
+        """
+        if self._models is None:  # type: ignore[attr-defined]
+            return jax.vmap(getattr(self.env, method))(*arguments)  # type: ignore[no-any-return]
+        models, axes = self._models  # type: ignore[attr-defined]
+        count = len(jax.tree.leaves(arguments)[0])
+
+        def rows(axis: int | None, x: Any) -> Any:
+            return x if axis is None else jax.lax.dynamic_slice_in_dim(x, start, count, axis)
+
+        def call(model: Any, *arguments: Any) -> State:
+            with physics(self.env, model):
+                return getattr(self.env, method)(*arguments)  # type: ignore[no-any-return]
+
+        some = jax.tree.map(rows, axes, models, is_leaf=lambda axis: axis is None)
+        return jax.vmap(call, in_axes=(axes, *[0] * len(arguments)))(some, *arguments)  # type: ignore[no-any-return]
+
+
+def groups(obs: Any) -> dict[str, jax.Array]:
+    """Observations by group, whether or not the environment names them."""
+    return dict(obs) if isinstance(obs, dict) or hasattr(obs, "items") else {OBS: obs}
+
+
+def finite(obs: Mapping[str, jax.Array], reward: jax.Array) -> jax.Array:
+    """Where everything that an algorithm would see is finite, (N,)."""
+    good = jnp.isfinite(reward)
+    for x in obs.values():
+        good &= jnp.isfinite(x.reshape(len(x), -1)).all(-1)
+    return good
+
+
+@contextmanager
+def physics(env: MjxEnv, model: Any) -> Iterator[None]:
+    """While a function of `env` is traced, give it another model; Playground's own wrapper does it like this."""
+    inner = env.unwrapped
+    before = inner._mjx_model
+    inner._mjx_model = model
+    try:
+        yield
+    finally:
+        inner._mjx_model = before

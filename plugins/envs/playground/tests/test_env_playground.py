@@ -1,0 +1,171 @@
+"""Playground's own environments behind the contract, and mistakes in their options."""
+
+import numpy as np
+import pytest
+import torch
+
+from slmk.errors import CheckpointError, RunError, SpecError
+from slmk_env_playground import PlaygroundConfig
+from slmk_env_playground.assets import is_whole, link_menagerie
+from slmk_env_playground.backend import PlaygroundEnv, _round_up
+
+CPU = torch.device("cpu")
+
+
+def make(name="CartpoleBalance", num_envs=4, seed=0, **options):
+    config = PlaygroundConfig(id=name, num_envs=num_envs, **{"max_episode_steps": 20} | options)
+    return PlaygroundEnv(config, device=CPU, seed=seed)
+
+
+def test_steps_equal_playgrounds_own_one_at_a_time():
+    """From the same states, the same actions give what `env.step` gives for each environment alone."""
+    import jax
+
+    env = make(seed=3)
+    obs = env.reset()
+    inner = env._simulation.env
+    singles = [jax.tree.map(lambda x, row=row: x[row], env._carry.state) for row in range(4)]
+    alone = jax.jit(inner.step)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(1, 21):
+        action = torch.rand(4, 1, generator=generator) * 3 - 1.5
+        out = env.step(action)
+        singles = [alone(state, np.clip(a.numpy(), -1, 1)) for state, a in zip(singles, action, strict=True)]
+        for row, state in enumerate(singles):
+            torch.testing.assert_close(
+                out.final_obs["state"][row], torch.tensor(np.asarray(state.obs)), rtol=1e-4, atol=1e-5
+            )
+            assert out.reward[row].item() == pytest.approx(float(state.reward), rel=1e-4)
+        assert out.truncated.all() == (step == 20)
+    assert not torch.equal(out.obs["state"], obs["state"])
+
+
+def test_evaluation_has_plain_rewards_and_physics():
+    """Rewards are scaled in training alone."""
+    config = PlaygroundConfig(id="CartpoleBalance", num_envs=8, reward_scale=10.0, randomize=True)
+    plain = config.for_evaluation(2)
+    assert (plain.num_envs, plain.reward_scale, plain.randomize) == (2, 1.0, False)
+    small, large = make(seed=1), make(seed=1, reward_scale=10.0)
+    small.reset(), large.reset()
+    action = torch.zeros(4, 1)
+    torch.testing.assert_close(large.step(action).reward, 10 * small.step(action).reward)
+
+
+def test_options_that_are_equal_share_what_is_compiled():
+    """Another seed or scale of rewards needs no other program."""
+    assert make(seed=1)._simulation is make(seed=2, reward_scale=2.0)._simulation
+    assert make()._simulation is not make(max_episode_steps=7)._simulation
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "words"),
+    [
+        ({"name": "CartpoleBalence"}, "env.id", "did you mean 'CartpoleBalance'"),
+        ({"overrides": {"sim_dtt": 0.01}}, "env.overrides.sim_dtt", "did you mean 'sim_dt'"),
+        ({"overrides": {"sim_dt": "short"}}, "env.overrides.sim_dt", "a number"),
+        ({"overrides": {"impl": "jax"}}, "env.overrides.impl", "env.impl"),
+        ({"randomize": True}, "env.randomize", "no domain randomiser"),
+    ],
+)
+def test_mistakes_are_problems_of_the_spec(options, path, words):
+    """Before anything is compiled."""
+    with pytest.raises(SpecError) as caught:
+        make(**options)
+    (problem,) = caught.value.problems
+    assert problem.path == path
+    assert words in str(problem)
+
+
+def test_a_device_that_jax_lacks_is_named():
+    """This machine's JAX has a CPU only."""
+    config = PlaygroundConfig(id="CartpoleBalance", num_envs=1)
+    with pytest.raises(SpecError, match=r"run\.device: JAX has no such device"):
+        PlaygroundEnv(config, device=torch.device("cuda:0"), seed=0)
+
+
+def test_overrides_reach_the_environment():
+    """As tables or by dotted keys."""
+    assert make(overrides={"sim_dt": 0.005})._simulation.env.sim_dt == 0.005
+    with pytest.raises(SpecError, match=r"env\.overrides\.noise\.level"):
+        make(overrides={"noise": {"level": 0.0}})
+
+
+def test_the_state_of_other_environments_is_refused():
+    """Eight environments cannot go on from the state of four."""
+    four, eight = make(), make(num_envs=8)
+    four.reset()
+    with pytest.raises(CheckpointError, match="other environments"):
+        eight.load_state_dict(four.state_dict())
+
+
+def test_too_many_lost_episodes_stop_the_run(tmp_path, monkeypatch):
+    """With the states and actions from which the last loss can be repeated; before that a word at each power of ten."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    env = make(seed=0)
+    env.reset()
+    env.step(torch.zeros(4, 1))
+    assert env._lost == 0
+    before = env._carry
+    lost = torch.tensor([True, False, True, False])
+    actions = env._simulation.env.action_size * np.ones((4, 1), np.float32)
+    for _ in range(5):
+        env._quarantine(before, actions, lost)
+    with pytest.raises(RunError, match="nan_limit") as caught:
+        env._quarantine(before, actions, lost)
+    (path,) = tmp_path.glob("slmk-nan-*/CartpoleBalance.npz")
+    assert str(path) in str(caught.value)
+    kept = np.load(path)
+    assert kept["action"].shape == (2, 1)
+    assert any(np.array_equal(kept[name], np.asarray(before.state.obs)[[0, 2]]) for name in kept)
+
+
+def test_counts_worth_a_word():
+    """1, 10, 100 …"""
+    assert [_round_up(count) for count in (1, 2, 10, 11, 100, 101)] == [1, 10, 10, 100, 100, 1000]
+
+
+def test_what_jax_reads_at_import_is_set_unless_it_is_set_already(monkeypatch, tmp_path):
+    """By `prepare`, which the session calls before anything is imported."""
+    import os
+
+    monkeypatch.setenv("JAX_DEFAULT_MATMUL_PRECISION", "default")
+    for name in ("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_COMPILATION_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    PlaygroundConfig(id="CartpoleBalance", cache=str(tmp_path)).prepare()
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    assert os.environ["JAX_DEFAULT_MATMUL_PRECISION"] == "default"
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path)
+    for name in ("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_COMPILATION_CACHE_DIR"):
+        monkeypatch.delenv(name)
+
+
+def robots(folder, *names):
+    """A package's folder with these robots."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "scene.xml").write_text(f"<mujoco model='{name}'/>")
+    return folder
+
+
+def test_robots_of_several_packages_are_linked_into_one_menagerie(tmp_path):
+    """A link that leads nowhere, as after an uninstall, makes it anew; nothing is left over."""
+    place = tmp_path / "external_deps" / "mujoco_menagerie"
+    dogs, people = robots(tmp_path / "dogs", "spot", "go1"), robots(tmp_path / "people", "g1")
+    assert not is_whole(place)
+    assert link_menagerie(place, [dogs])
+    assert is_whole(place)
+    assert link_menagerie(place, [dogs, people])
+    assert sorted(each.name for each in place.iterdir()) == ["g1", "go1", "spot"]
+    assert (place / "g1" / "scene.xml").read_text() == "<mujoco model='g1'/>"
+    (people / "g1").rename(people / "h1")
+    assert not is_whole(place)
+    assert link_menagerie(place, [dogs, people])
+    assert sorted(each.name for each in place.iterdir()) == ["go1", "h1", "spot"]
+    assert [each.name for each in place.parent.iterdir()] == ["mujoco_menagerie"]
+
+
+def test_without_packages_there_is_nothing_to_link(tmp_path):
+    """Then Playground's own clone has to do."""
+    assert not link_menagerie(tmp_path / "mujoco_menagerie", [])
+    (tmp_path / "file").write_text("")
+    assert not link_menagerie(tmp_path / "file" / "mujoco_menagerie", [robots(tmp_path / "dogs", "spot")])

@@ -1,0 +1,188 @@
+"""What is added to Playground's functional environments, on one whose every number can be told in advance."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mujoco_playground._src.mjx_env import State
+
+from slmk_env_playground.simulation import CHUNKS, Simulation
+
+N = 6
+
+
+class Counter:
+    """Starts at a random number, adds the action times its physics, ends at +3, and shows rubbish at −3.
+
+    ``info`` carries a command that is drawn at the start, as locomotion does, and a random key.
+    """
+
+    def __init__(self):
+        self._mjx_model = jnp.ones(())
+
+    @property
+    def unwrapped(self):
+        return self
+
+    @property
+    def mjx_model(self):
+        return self._mjx_model
+
+    def reset(self, rng):
+        rng, own = jax.random.split(rng)
+        start = jax.random.uniform(own, minval=-0.5, maxval=0.5)
+        return self._state(start, start, {"rng": rng, "command": start * 100}, start * 0)
+
+    def step(self, state, action):
+        x = state.data["x"] + action[0] * self._mjx_model
+        return self._state(x, state.data["start"], state.info, x)
+
+    def _state(self, x, start, info, reward):
+        obs = jnp.stack([jnp.where(x < -3, jnp.nan, x), info["command"]])
+        return State({"x": x, "start": start}, obs, reward, (jnp.abs(x) > 3).astype(float), {}, info)
+
+
+def randomizer(model, keys):
+    """Environment number i has physics i + 1."""
+    return jnp.arange(1.0, len(keys) + 1), 0
+
+
+@cache
+def simulation(limit=5, action_repeat=1, full_reset=False, randomized=False):
+    return Simulation(Counter(), N, limit, action_repeat, full_reset, randomizer if randomized else None)
+
+
+def moves(*values):
+    return jnp.broadcast_to(jnp.array(values, float).reshape(-1, 1), (N, 1))
+
+
+def numpy(tree):
+    return jax.tree.map(np.asarray, tree)
+
+
+def test_episodes_begin_at_states_of_their_own():
+    """No two of N are alike, one seed gives one beginning, another one another, and commands fit their states."""
+    carry = simulation().begin(0)
+    obs = np.asarray(carry.state.obs)
+    assert len(np.unique(obs[:, 0])) == N
+    np.testing.assert_allclose(obs[:, 1], 100 * obs[:, 0], rtol=1e-6)
+    np.testing.assert_array_equal(obs, simulation().begin(0).state.obs)
+    assert not np.isin(obs, np.asarray(simulation().begin(1).state.obs)).any()
+    assert len(carry.pool.obs) == simulation().pool_size == CHUNKS
+
+
+@pytest.mark.parametrize("full_reset", [False, True])
+def test_a_time_limit_truncates_and_the_next_episode_is_a_new_one(full_reset):
+    """After five steps `final_obs` is where the old episode ended; `obs`, command and key are those of the new one."""
+    it = simulation(full_reset=full_reset)
+    carry = it.begin(0)
+    start = np.asarray(carry.state.obs[:, 0])
+    for step in range(1, 6):
+        carry, out = it.step(carry, moves(0.1))
+        np.testing.assert_allclose(out.final_obs["state"][:, 0], start + 0.1 * step, rtol=1e-5)
+        np.testing.assert_allclose(out.reward, start + 0.1 * step, rtol=1e-5)
+        assert np.asarray(out.truncated).all() == (step == 5)
+        assert not np.asarray(out.terminated).any()
+    obs = np.asarray(out.obs["state"])
+    np.testing.assert_allclose(obs[:, 1], 100 * obs[:, 0], rtol=1e-6)
+    assert len(np.unique(obs[:, 0])) == N
+    assert (np.abs(obs[:, 0]) <= 0.5).all()
+    assert len(np.unique(np.asarray(carry.state.info["rng"]), axis=0)) == N
+    np.testing.assert_array_equal(carry.steps, 0)
+    if not full_reset:
+        assert np.isin(obs[:, 0], np.asarray(carry.pool.obs[:, 0])).all()
+
+
+def test_only_what_ended_restarts():
+    """Environment 2 leaves the range in its fourth step: terminated, not truncated; the others go on."""
+    it = simulation(limit=9)
+    carry = it.begin(0)
+    action = moves(0, 0, 1, 0, 0, 0)
+    for _ in range(3):
+        carry, out = it.step(carry, action)
+    before = np.asarray(carry.state.obs)
+    while not np.asarray(out.terminated).any():
+        carry, out = it.step(carry, action)
+    assert np.flatnonzero(out.terminated).tolist() == [2]
+    assert not np.asarray(out.truncated).any()
+    assert out.final_obs["state"][2, 0] > 3
+    assert abs(out.obs["state"][2, 0]) <= 0.5
+    rest = [0, 1, 3, 4, 5]
+    np.testing.assert_array_equal(np.asarray(out.obs["state"])[rest], before[rest])
+    assert np.asarray(carry.steps)[2] == 0
+
+
+def test_what_is_not_finite_is_cut_at_the_step_before():
+    """An observation that is not a number ends the episode as a cut, with the last good observation and no reward."""
+    it = simulation(limit=9)
+    carry = it.begin(0)
+    action = moves(0, -1, 0, 0, 0, 0)
+    out = None
+    while out is None or not np.asarray(out.lost).any():
+        before = np.asarray(carry.state.obs)
+        carry, out = it.step(carry, action)
+    assert np.flatnonzero(out.lost).tolist() == np.flatnonzero(out.truncated).tolist() == [1]
+    assert not np.asarray(out.terminated).any()
+    np.testing.assert_array_equal(out.final_obs["state"][1], before[1])
+    assert out.reward[1] == 0
+    assert np.isfinite(np.asarray(out.obs["state"])).all()
+    assert abs(out.obs["state"][1, 0]) <= 0.5
+
+
+def test_actions_are_clipped_and_repeated():
+    """An action of 5 counts as 1, three times over, and the rewards of the three are summed."""
+    it = simulation(limit=9, action_repeat=3)
+    carry = it.begin(0)
+    x = np.asarray(carry.state.obs[:, 0])
+    _, out = it.step(carry, moves(*[5, 0.5, 0, 0, 0, 0]))
+    np.testing.assert_allclose(out.final_obs["state"][0, 0], x[0] + 3, rtol=1e-5)
+    np.testing.assert_allclose(out.reward[0], 3 * x[0] + 6, rtol=1e-4)
+    np.testing.assert_allclose(out.final_obs["state"][1, 0], x[1] + 1.5, rtol=1e-5)
+
+
+def test_repeats_stop_at_the_end_of_an_episode():
+    """What would have come after the end neither counts nor moves the last observation."""
+    it = simulation(limit=9, action_repeat=3)
+    carry = it.begin(0)
+    carry, _ = it.step(carry, moves(0.9))
+    x = np.asarray(carry.state.obs[:, 0])
+    _, out = it.step(carry, moves(1))
+    for row in range(N):
+        passed = x[row] + np.arange(1, 4)
+        last = int(np.argmax(passed > 3)) if (passed > 3).any() else 2
+        assert out.final_obs["state"][row, 0] == pytest.approx(passed[last], rel=1e-5)
+        assert out.reward[row] == pytest.approx(passed[: last + 1].sum(), rel=1e-5)
+        assert bool(out.terminated[row]) == (passed > 3).any()
+
+
+def test_the_pool_is_renewed_part_by_part():
+    """One of ten states is another one then, and new episodes can begin there."""
+    it = simulation()
+    carry = it.begin(0)
+    after = it.renew(carry, 3)
+    old, new = (np.asarray(each.pool.obs[:, 0]) for each in (carry, after))
+    assert np.flatnonzero(old != new).tolist() == [3]
+    assert not np.array_equal(carry.key, after.key)
+    np.testing.assert_array_equal(carry.state.obs, after.state.obs)
+
+
+def test_each_environment_keeps_its_physics():
+    """Environment i moves i + 1 times as far, also after a restart; only its own states of the pool are given to it."""
+    it = simulation(randomized=True, limit=2)
+    carry = it.begin(0)
+    for _ in range(3):
+        x = np.asarray(carry.state.obs[:, 0])
+        carry, out = it.step(carry, moves(0.01))
+        np.testing.assert_allclose(out.final_obs["state"][:, 0] - x, 0.01 * np.arange(1, N + 1), rtol=1e-3)
+        if np.asarray(out.truncated).all():
+            np.testing.assert_array_equal(out.obs["state"][:, 0], carry.pool.obs[:N, 0])
+
+
+def test_the_environment_is_left_as_it_was():
+    """Tracing with other physics does not leave them behind."""
+    env = Counter()
+    it = Simulation(env, N, 5, 1, False, randomizer)
+    it.step(it.begin(0), moves(0.1))
+    assert float(env.mjx_model) == 1
