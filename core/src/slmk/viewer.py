@@ -35,6 +35,7 @@ class Window:
             raise RunError("a window needs pygame: pip install pygame") from error
         self._pygame: Any = pygame
         pygame.display.init()
+        pygame.display.set_caption("slmk")
         self._clock = pygame.time.Clock()
         self._screen: Any = None
         return self
