@@ -129,13 +129,16 @@ def test_what_jax_reads_at_import_is_set_unless_it_is_set_already(monkeypatch, t
     import os
 
     monkeypatch.setenv("JAX_DEFAULT_MATMUL_PRECISION", "default")
-    for name in ("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_COMPILATION_CACHE_DIR"):
+    names = ("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_COMPILATION_CACHE_DIR", "NPROC", "XLA_FLAGS")
+    for name in names:
         monkeypatch.delenv(name, raising=False)
-    PlaygroundConfig(id="CartpoleBalance", cache=str(tmp_path)).prepare()
+    PlaygroundConfig(id="CartpoleBalance", cache=str(tmp_path), num_threads=1).prepare()
+    assert os.environ["NPROC"] == "1"
+    assert "multi_thread_eigen=false" in os.environ["XLA_FLAGS"]
     assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
     assert os.environ["JAX_DEFAULT_MATMUL_PRECISION"] == "default"
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path)
-    for name in ("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_COMPILATION_CACHE_DIR"):
+    for name in names:
         monkeypatch.delenv(name)
 
 

@@ -26,6 +26,9 @@ class PlaygroundConfig(EnvConfig):
     """Environments stepped together (N)."""
     impl: Literal["auto", "jax", "warp"] = "auto"
     """Implementation of the physics; ``auto`` for Warp on a GPU and JAX on a CPU."""
+    num_threads: _Count = 0
+    """JAX's threads on a CPU; 0 for as many as there are cores. They wait for one another by spinning: beside a busy
+    process, or several sessions at once, fewer are many times faster."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Values of the environment's own config, as tables or by dotted keys: ``{ "noise_config.level" = 0.0 }``."""
     max_episode_steps: _Count = 0
@@ -58,6 +61,10 @@ class PlaygroundConfig(EnvConfig):
         """
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+        if self.num_threads:
+            os.environ.setdefault("NPROC", str(self.num_threads))
+        if self.num_threads == 1:
+            os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
         if self.cache:
             os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(self.cache).expanduser()))
 
