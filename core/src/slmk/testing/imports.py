@@ -26,6 +26,7 @@ DOCUMENTED_MODULES = (
     "slmk.statistics",
     "slmk.testing",
     "slmk.toolbox",
+    "slmk.windows",
 )
 """Modules that plugins may import from, besides `slmk` itself, with what is below them."""
 
