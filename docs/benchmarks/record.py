@@ -21,6 +21,7 @@ from slmk.metrics import judged
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+THROUGHPUT = HERE / "throughput.json"
 SPECS = HERE.parent.parent / "specs"
 MEASURES = {"final_return_ma": "", "final_eval_return": " (evaluation)"}
 """What is said behind a score that is not the usual one."""
@@ -128,7 +129,7 @@ def _missing() -> Iterator[str]:
 
 
 def record_throughput(measured: Path) -> None:
-    """Keep what pytest-benchmark measured, without the single rounds."""
+    """Keep what pytest-benchmark measured, without the single rounds, in place of what this kind of CPU gave before."""
     document = json.loads(measured.read_text())
     kept = {
         "command": "make bench",
@@ -141,12 +142,18 @@ def record_throughput(measured: Path) -> None:
             for b in document["benchmarks"]
         ],
     }
-    (HERE / "throughput.json").write_text(json.dumps(kept, indent=1) + "\n")
+    others = [each for each in throughputs() if each["cpu"] != kept["cpu"]]
+    THROUGHPUT.write_text(json.dumps([*others, kept], indent=1) + "\n")
+
+
+def throughputs() -> list[dict[str, Any]]:
+    """What `make bench` gave, one record for each kind of CPU."""
+    found: list[dict[str, Any]] = json.loads(THROUGHPUT.read_text()) if THROUGHPUT.exists() else []
+    return found
 
 
 def throughput_table() -> str:
     """The page of throughput ratios as Markdown."""
-    kept = json.loads((HERE / "throughput.json").read_text())
     return "\n".join(
         [
             "# Throughput",
@@ -155,16 +162,24 @@ def throughput_table() -> str:
             "from [throughput.json](throughput.json). Each ratio compares two things in one process, in turn, by the",
             "median of pairs; what is compared, and the least that is accepted, stands in the test of that name under",
             "[tests/benchmarks](../../tests/benchmarks). The time is the median of one call of ours: an iteration of",
-            "128 vector steps with its update, or one `act`, `step` or update. Only ratios carry over to others.",
+            "128 vector steps with its update, some steps of an off-policy algorithm, or one `act`, `step` or update.",
+            "Only ratios carry over to other machines, and they differ between kinds of CPU too.",
             "",
-            f"{kept['cpu']}, Python {kept['python']}, commit {kept['commit'][:9]}.",
-            "",
-            "| benchmark | times as fast | time |",
-            "|---|---|---|",
-            *(f"| `{b['name']}` | {_ratio(b['ratio'])} | {1e3 * b['median_s']:.3g} ms |" for b in kept["benchmarks"]),
-            "",
+            *(line for kept in throughputs() for line in _throughput_part(kept)),
         ]
     )
+
+
+def _throughput_part(kept: dict[str, Any]) -> Iterator[str]:
+    yield f"## {kept['cpu']}"
+    yield ""
+    yield f"Python {kept['python']}, commit {kept['commit'][:9]}."
+    yield ""
+    yield "| benchmark | times as fast | time |"
+    yield "|---|---|---|"
+    for b in kept["benchmarks"]:
+        yield f"| `{b['name']}` | {_ratio(b['ratio'])} | {1e3 * b['median_s']:.3g} ms |"
+    yield ""
 
 
 def _ratio(ratio: float | None) -> str:
@@ -179,5 +194,5 @@ if __name__ == "__main__":
     for word in words:
         print(record(Path(word)))
     (HERE / "README.md").write_text(table())
-    if (HERE / "throughput.json").exists():
+    if THROUGHPUT.exists():
         (HERE / "throughput.md").write_text(throughput_table())

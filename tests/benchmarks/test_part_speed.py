@@ -47,7 +47,7 @@ def test_act(num_envs, throughput, benchmark):
 
 
 def test_a_compiled_update_is_twice_as_fast(throughput, benchmark):
-    """At 128 samples the compiled step takes at most half the time of the eager one."""
+    """Sixteen compiled steps on 128 samples take at most half the time of as many eager ones."""
     steps = []
     for mode in ("on", "off"):
         run = run_of(4, mode)
@@ -60,11 +60,12 @@ def test_a_compiled_update_is_twice_as_fast(throughput, benchmark):
         index = run.algorithm.minibatches(512)[0]
 
         def update(learner=run.algorithm.learner, data=data, index=index):
-            learner.step(data, index, lr=3e-4, clip=0.2, entropy=0.0)
-            learner._metrics.clear()
+            for _ in range(16):
+                learner.step(data, index, lr=3e-4, clip=0.2, entropy=0.0)
+            learner.metrics()
 
         update()
         steps.append(update)
-    ratio = throughput(*(lambda s=step: [s() for _ in range(10)] for step in steps))
+    ratio = throughput(*steps)
     benchmark(steps[0])
     assert ratio >= 2

@@ -93,9 +93,10 @@ class MLP(nn.Module):
         if self.input_norm is not None:
             x = self.input_norm(x, members)
         for index, (weight, bias) in enumerate(self._hidden):
-            x = torch.baddbmm(parameters[bias], x, parameters[weight])
+            # Not `baddbmm`, which writes the biases out in full before the product.
+            x = torch.bmm(x, parameters[weight]).add_(parameters[bias])
             x = self._activation(x) if self._is_plain else self._activate(x, index, members)
-        out = torch.baddbmm(parameters["bias_out"], x, parameters["weight_out"])
+        out = torch.bmm(x, parameters["weight_out"]).add_(parameters["bias_out"])
         return out.view(len(out), *batch, -1)
 
     def _activate(self, x: Tensor, index: int, members: Tensor | None) -> Tensor:
