@@ -76,14 +76,16 @@ def changes_of_use(*arguments: Any) -> list[str]:
     """
     from slmk.testing.exercise import exercise, prepare, subject_by_name
 
+    before = snapshot()
     subject = subject_by_name(*arguments)
+    found = changes(before, snapshot())
     prepare(subject)
     before = snapshot()
     subject.target()
     imported = [name for name in changes(before, snapshot()) if name != NUMPY]
     before = snapshot()
     exercise(subject)
-    return imported + changes(before, snapshot())
+    return found + imported + changes(before, snapshot())
 
 
 def _file(number: int) -> object:

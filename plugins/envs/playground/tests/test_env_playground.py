@@ -130,6 +130,7 @@ def test_what_jax_reads_at_import_is_set_unless_it_is_set_already(monkeypatch, t
 
     monkeypatch.setenv("JAX_DEFAULT_MATMUL_PRECISION", "default")
     names = ("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_COMPILATION_CACHE_DIR", "NPROC", "XLA_FLAGS")
+    names += ("TF_CPP_MIN_LOG_LEVEL", "TPU_SKIP_MDS_QUERY")
     for name in names:
         monkeypatch.delenv(name, raising=False)
     PlaygroundConfig(id="CartpoleBalance", cache=str(tmp_path), num_threads=1).prepare()

@@ -60,6 +60,9 @@ class PlaygroundConfig(EnvConfig):
         on GPUs since Ampere, without which contacts become unstable.
         """
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        # JAX sets these itself while it is imported; here nobody is surprised.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
         os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
         if self.num_threads:
             os.environ.setdefault("NPROC", str(self.num_threads))
