@@ -88,6 +88,14 @@ def test_resuming_drops_what_came_after_the_checkpoint(seed_directory: Path) -> 
     assert len(read(seed_directory).Tensors("spec")) == 1
 
 
+def test_many_sessions_within_a_second_are_read_in_their_order(seed_directory: Path) -> None:
+    """Event files sort in the order of their sessions, however short these were and however many."""
+    write(seed_directory, [train_row(step, 0.0) for step in (100, 200)])
+    for session in range(1, 12):
+        write(seed_directory, [train_row(200, float(session))], resume_from=100).finish({})
+        assert curve(seed_directory, "episode/return_ma") == [(100, 0.0), (200, float(session))]
+
+
 def test_resuming_from_the_beginning_hides_all_rows(seed_directory: Path) -> None:
     """A session without a checkpoint restarts at 0: nothing of the first attempt but the spec stays visible."""
     write(seed_directory, [train_row(100, 1.0)])

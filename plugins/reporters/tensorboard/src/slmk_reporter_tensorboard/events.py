@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.summary_v2 import text_pb
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from slmk_reporter_tensorboard import TensorBoardConfig
 
@@ -20,6 +20,9 @@ FOLDER = "tensorboard"
 KEYS = ("kind", "seed", "env_steps")
 """What identifies a row rather than measures something."""
 
+PREFIX = "events.out.tfevents."
+"""How the names of event files start; ten digits follow, the second of their making."""
+
 
 class TensorBoard:
     """Writes event files into ``<seed directory>/tensorboard``. Each row is on the disk when `report` returns."""
@@ -28,7 +31,7 @@ class TensorBoard:
 
     def __init__(self, config: TensorBoardConfig, directory: Path) -> None:
         self.directory = directory
-        self._writer: EventFileWriter | None = None
+        self._writer: RecordWriter | None = None
 
     def start(self, run: Mapping[str, Any]) -> None:
         """Open an event file: with the spec as text, or, on resume, hiding what was reported after the checkpoint.
@@ -36,7 +39,8 @@ class TensorBoard:
         Args:
             run: the manifest, with ``resume_from``: the env steps of the checkpoint that a resumed run goes on from.
         """
-        self._writer = EventFileWriter(str(self.directory / FOLDER))
+        self._writer = RecordWriter(_next_file(self.directory / FOLDER).open("xb"))
+        self._write(file_version="brain.Event:2")
         resume_from = run.get("resume_from")
         if resume_from is None:
             self._write(step=0, summary=text_pb("spec", _spec(self.directory.parent)))
@@ -60,8 +64,19 @@ class TensorBoard:
 
     def _write(self, **event: Any) -> None:
         assert self._writer is not None
-        self._writer.add_event(Event(wall_time=time(), **event))
+        self._writer.write(Event(wall_time=time(), **event).SerializeToString())
         self._writer.flush()
+
+
+def _next_file(folder: Path) -> Path:
+    """The path of a new event file, which sorts after all that the folder has.
+
+    Readers take the files in the order of their names. The second of the clock alone would not give it: two sessions
+    may start within one, and clocks are set back.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    latest = max((int(path.name[len(PREFIX) :][:10]) for path in folder.glob(PREFIX + "*")), default=0)
+    return folder / f"{PREFIX}{max(int(time()), latest + 1):010d}.slmk"
 
 
 def _spec(run: Path) -> str:
