@@ -61,7 +61,7 @@ def _index(registry: Registry) -> str:
 def _page(found: Component) -> str:
     folder = ROOT / "plugins" / "algos" / found.name
     _, _, body = (folder / "README.md").read_text(encoding="utf-8").partition("\n")
-    home = f"[`slmk-algo-{found.name}`]({relpath(folder, PAGES)})"
+    home = f"[`slmk-algo-{found.name.replace('_', '-')}`]({relpath(folder, PAGES)})"
     options = f"## Options\n\nThose of {home}, under `[algorithm]`:\n\n{options_table(found.config)}"
     results = _random_returns() if found.name == _RANDOM else _results(found.name)
     return "\n".join([f"# {found.name}\n", HEAD, _moved(body.strip(), folder), "", options, results])

@@ -11,7 +11,8 @@ from torch import distributions as reference
 from slmk import Model
 from slmk.errors import SpecError
 from slmk.toolbox.distributions import Categorical, TanhNormal
-from slmk.toolbox.soft import bootstrapped, soft_actions, soft_roles, weighted_mean
+from slmk.toolbox.scaling import weighted_mean
+from slmk.toolbox.soft import bootstrapped, soft_actions, soft_roles
 
 BOX = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([1.0, 10.0], np.float32))
 MATRIX = spaces.Box(-2.0, 2.0, (2, 3))

@@ -36,7 +36,6 @@ __all__ = [
     "bootstrapped",
     "soft_actions",
     "soft_roles",
-    "weighted_mean",
 ]
 
 GAUSSIAN: Final[Gaussian] = "tanh_clamped"
@@ -209,16 +208,6 @@ def batch_of(sample: Sample) -> Batch:
     """What losses read of a sample, as a tree."""
     names = ("obs", "action", "reward", "next_obs", "terminated", "discount", "weight")
     return {name: getattr(sample, name) for name in names}
-
-
-def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
-    """Σ w x over the number of weights that are not 0: what has weight 0 is not there, others correct a sampling bias.
-
-    Args:
-        x: (*batch,).
-        weight: (*batch,), such as `slmk.Sample.weight`; at least one is not 0.
-    """
-    return (weight * x).sum() / (weight != 0).sum()
 
 
 def _count(obs: Obs) -> int:

@@ -13,6 +13,7 @@ from slmk.toolbox.actors import Actor
 from slmk.toolbox.advantages import gae
 from slmk.toolbox.heads import head_outputs
 from slmk.toolbox.rewards import ReturnScaler, explained_variance
+from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised
 from slmk.toolbox.schedules import at
 from slmk_algo_a2c import A2CConfig
 
@@ -93,17 +94,13 @@ class A2C:
     def normalize(self, advantage: Tensor) -> Tensor:
         """Advantages (T, N) by their normalizer, or standardised, or as they are."""
         if "advantage" in self.normalizers:
-            self.normalizers["advantage"].update(advantage)
-            return self.normalizers["advantage"].scale(advantage)
-        if self.config.normalize_advantage:
-            return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-        return advantage
+            return scaled_anew(advantage, self.normalizers["advantage"])
+        return standardised(advantage) if self.config.normalize_advantage else advantage
 
     def value(self, obs: Obs) -> Tensor:
         """V(obs) in units of (scaled) reward; (*batch,)."""
-        output = self.model("critic", obs).squeeze(-1)
-        return self.normalizers["value"].inverse(output) if "value" in self.normalizers else output
+        return as_value(self.model("critic", obs).squeeze(-1), self.normalizers.get("value"))
 
     def as_output(self, value: Tensor) -> Tensor:
         """A value in the units of the critic's output; the inverse of what `value` does."""
-        return self.normalizers["value"](value) if "value" in self.normalizers else value
+        return as_output(value, self.normalizers.get("value"))

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from slmk import Act, Adam, Average, EnvInfo, Learner, Metrics, Model, Objective, Obs, Parts, Role, Sample
 from slmk.protocols import Memory
 from slmk.toolbox.pacing import Pace
+from slmk.toolbox.scaling import weighted_mean
 from slmk.toolbox.schedules import at
 from slmk.toolbox.values import EpsilonGreedy, ValuePolicy, value_head, value_policy
 from slmk_algo_dqn import DQNConfig
@@ -79,7 +80,7 @@ class DQN:
         clips = self.config.loss == "huber"
         penalty = F.huber_loss(value, target, reduction="none") if clips else 0.5 * error.square()
         # The mean over what counts: a weight of 0 means that a step only warms up a recurrent network, or is padding.
-        loss = (batch.weight * penalty).sum() / (batch.weight > 0).sum().clamp_min(1)
+        loss = weighted_mean(penalty, batch.weight)
         return loss, {"loss/q": loss, "value/q": value.mean(), "error": error.abs()}
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from slmk.toolbox.actors import Actor
 from slmk.toolbox.advantages import gae
 from slmk.toolbox.heads import head_outputs
 from slmk.toolbox.rewards import ReturnScaler, explained_variance
+from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised
 from slmk.toolbox.schedules import at
 from slmk.toolbox.surrogates import clipped_surrogate
 from slmk_algo_ppo import PPOConfig
@@ -91,8 +92,7 @@ class PPO:
         if "value" in self.normalizers:
             self.normalizers["value"].update(returns)
         if "advantage" in self.normalizers:
-            self.normalizers["advantage"].update(advantage)
-            advantage = self.normalizers["advantage"].scale(advantage)
+            advantage = scaled_anew(advantage, self.normalizers["advantage"])
         raw = rollout.extras["raw"]
         log_prob = self.actor(rollout.obs).log_prob(raw)
         data = {"raw": raw, "log_prob": log_prob, "value": value, "advantage": advantage, "returns": returns}
@@ -103,7 +103,7 @@ class PPO:
         batch = self.model.windows.pick(data, index)
         obs, advantage = batch["obs"], batch["advantage"]
         if self.config.normalize_advantage and "advantage" not in self.normalizers:
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+            advantage = standardised(advantage)
 
         # Policy: eq. 7.
         policy = self.actor(obs)
@@ -135,9 +135,8 @@ class PPO:
 
     def value(self, obs: Obs) -> Tensor:
         """V(obs) in units of (scaled) reward; (*batch,)."""
-        output = self.model("critic", obs).squeeze(-1)
-        return self.normalizers["value"].inverse(output) if "value" in self.normalizers else output
+        return as_value(self.model("critic", obs).squeeze(-1), self.normalizers.get("value"))
 
     def as_output(self, value: Tensor) -> Tensor:
         """A value in the units of the critic's output; the inverse of what `value` does."""
-        return self.normalizers["value"](value) if "value" in self.normalizers else value
+        return as_output(value, self.normalizers.get("value"))

@@ -14,6 +14,7 @@ from slmk.toolbox.actors import Actor
 from slmk.toolbox.distributions import Distribution, TanhNormal
 from slmk.toolbox.heads import MIN_STD, head_outputs
 from slmk.toolbox.returns import discounted
+from slmk.toolbox.scaling import standardised
 from slmk.toolbox.schedules import at
 from slmk.toolbox.surrogates import clipped_surrogate
 from slmk.windows import Windows
@@ -124,7 +125,7 @@ class PPOBrax:
             self.config.lam,
         )
         if self.config.normalize_advantage:
-            advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
+            advantage = standardised(advantage, correction=0)
         policy = self.actor(batch["obs"])
         ratio = (policy.log_prob(batch["raw"]) - batch["log_prob"]).exp()
         policy_loss = -clipped_surrogate(ratio, advantage, clip).mean()

@@ -15,6 +15,7 @@ from slmk.protocols import Memory
 from slmk.toolbox.actors import Actor
 from slmk.toolbox.heads import head_outputs
 from slmk.toolbox.rewards import finished_returns
+from slmk.toolbox.scaling import weighted_mean
 from slmk.toolbox.schedules import at
 from slmk_algo_reinforce import ReinforceConfig
 
@@ -117,11 +118,6 @@ def steps_of(rollout: Transition) -> Steps:
     """What learning needs of a rollout, (T, N, …) each."""
     done = rollout.terminated | rollout.truncated
     return {"obs": rollout.obs, "raw": rollout.extras["raw"], "reward": rollout.reward, "done": done}
-
-
-def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
-    """Σ w x / Σ w over all axes; 0 where no weight is left."""
-    return (weight * x).sum() / weight.sum().clamp(min=1.0)
 
 
 def standardised(returns: Tensor, weight: Tensor) -> Tensor:

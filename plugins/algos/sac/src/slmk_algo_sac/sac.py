@@ -7,8 +7,9 @@ from torch import Tensor
 from slmk import Act, Average, EnvInfo, Learner, Metrics, Objective, Obs, Parts, Role
 from slmk.protocols import Memory
 from slmk.toolbox.pacing import Pace
+from slmk.toolbox.scaling import weighted_mean
 from slmk.toolbox.schedules import at
-from slmk.toolbox.soft import Batch, batch_of, bootstrapped, soft_roles, weighted_mean
+from slmk.toolbox.soft import Batch, batch_of, bootstrapped, soft_roles
 from slmk.toolbox.soft_actors import SoftActor
 from slmk_algo_sac import SACConfig
 

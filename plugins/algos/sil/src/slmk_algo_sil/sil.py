@@ -13,6 +13,7 @@ from slmk.toolbox.actors import Actor
 from slmk.toolbox.advantages import gae
 from slmk.toolbox.heads import head_outputs
 from slmk.toolbox.rewards import explained_variance
+from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised
 from slmk.toolbox.schedules import at
 from slmk.toolbox.surrogates import clipped_surrogate
 from slmk_algo_sil import SILConfig
@@ -143,11 +144,8 @@ class SIL:
     def normalize(self, advantage: Tensor) -> Tensor:
         """Advantages (T, N) by their normalizer, or standardised, or as they are."""
         if "advantage" in self.normalizers:
-            self.normalizers["advantage"].update(advantage)
-            return self.normalizers["advantage"].scale(advantage)
-        if self.config.normalize_advantage:
-            return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-        return advantage
+            return scaled_anew(advantage, self.normalizers["advantage"])
+        return standardised(advantage) if self.config.normalize_advantage else advantage
 
     def value(self, obs: Obs) -> Tensor:
         """V(obs) in units of reward; (*batch,)."""
@@ -155,8 +153,8 @@ class SIL:
 
     def as_value(self, output: Tensor) -> Tensor:
         """The critic's output in units of reward."""
-        return self.normalizers["value"].inverse(output) if "value" in self.normalizers else output
+        return as_value(output, self.normalizers.get("value"))
 
     def as_output(self, value: Tensor) -> Tensor:
         """A value in the units of the critic's output."""
-        return self.normalizers["value"](value) if "value" in self.normalizers else value
+        return as_output(value, self.normalizers.get("value"))

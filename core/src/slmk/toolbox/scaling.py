@@ -1,0 +1,47 @@
+"""Values in other units: standardised, or by a normalizer where there is one; and means of what has weight."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from slmk.protocols import Normalizer
+
+__all__ = ["as_output", "as_value", "scaled_anew", "standardised", "weighted_mean"]
+
+
+def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
+    """Σ w x over the number of weights that are not 0: what has weight 0 is not there, others correct a sampling bias.
+
+    Args:
+        x: (*batch,).
+        weight: (*batch,), such as `slmk.Sample.weight`. Where all are 0 the mean is 0.
+    """
+    return (weight * x).sum() / (weight != 0).sum().clamp(min=1)
+
+
+def standardised(x: Tensor, *, correction: int = 1) -> Tensor:
+    """x minus its mean, divided by its standard deviation, over all axes.
+
+    Args:
+        x: (*batch,).
+        correction: of the variance: 1 for that of a sample, 0 for that of the numbers themselves.
+    """
+    return (x - x.mean()) / (x.std(correction=correction) + 1e-8)
+
+
+@torch.no_grad()
+def scaled_anew(x: Tensor, normalizer: Normalizer) -> Tensor:
+    """`x` (*batch,) divided by the spread of all that came before, itself included."""
+    normalizer.update(x)
+    return normalizer.scale(x)
+
+
+def as_output(value: Tensor, normalizer: Normalizer | None) -> Tensor:
+    """A value (*batch,) in the units in which a critic answers whose targets are normalised; itself without that."""
+    return value if normalizer is None else normalizer(value)
+
+
+def as_value(output: Tensor, normalizer: Normalizer | None) -> Tensor:
+    """What a critic answers (*batch,) in units of reward: the inverse of `as_output`."""
+    return output if normalizer is None else normalizer.inverse(output)

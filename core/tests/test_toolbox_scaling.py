@@ -1,0 +1,45 @@
+"""Values in other units, and means of what has weight."""
+
+import pytest
+import torch
+
+from slmk.builtin import RunningConfig
+from slmk.builtin.running import Running
+from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised, weighted_mean
+
+X = torch.tensor([1.0, 2.0, 3.0, 6.0])
+
+
+def test_weighted_means():
+    """Zeros are not there, other weights count without changing how many there are, and of nothing the mean is 0."""
+    assert weighted_mean(X, torch.tensor([1.0, 0.0, 1.0, 0.0])).item() == 2
+    assert weighted_mean(X, torch.tensor([0.5, 0.0, 0.5, 0.0])).item() == 1
+    assert weighted_mean(X, torch.zeros(4)).item() == 0
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+def test_standardised(correction):
+    """Mean 0 and deviation 1, by either definition; constants become 0."""
+    y = standardised(X.view(2, 2), correction=correction)
+    assert y.shape == (2, 2)
+    assert y.mean().item() == pytest.approx(0, abs=1e-6)
+    assert y.std(correction=correction).item() == pytest.approx(1)
+    assert standardised(torch.full((3,), 4.0)).tolist() == [0, 0, 0]
+
+
+def test_units_of_a_critic():
+    """There and back again; without a normalizer nothing changes."""
+    normalizer = Running(RunningConfig(), ())
+    normalizer.update(X)
+    assert as_output(X, normalizer).mean().item() == pytest.approx(0, abs=1e-3)
+    torch.testing.assert_close(as_value(as_output(X, normalizer), normalizer), X)
+    assert as_output(X, None) is X
+    assert as_value(X, None) is X
+
+
+def test_scaled_anew_keeps_the_sign():
+    """The statistics move first; nothing is shifted."""
+    normalizer = Running(RunningConfig(), ())
+    scaled = scaled_anew(X, normalizer)
+    torch.testing.assert_close(scaled / scaled[0], X)
+    torch.testing.assert_close(scaled, normalizer.scale(X))
