@@ -102,9 +102,12 @@ def test_policy_sections_go_to_a_checkpoint_and_back():
 
 def test_policy_sections_run_no_code(tmp_path):
     """A checkpoint that names a plugin file does not get it imported."""
-    (tmp_path / "evil.py").write_text("raise SystemExit('ran')")
-    sections = {**load(TOY).policy_sections(), "plugins": [str(tmp_path / "evil.py")]}
-    load_policy_sections(sections, REGISTRY)
+    ran = tmp_path / "ran"
+    (tmp_path / "evil.py").write_text(f"open({str(ran)!r}, 'w').close()")
+    toy = load(TOY)
+    sections = {**toy.policy_sections(), "plugins": [str(tmp_path / "evil.py")]}
+    assert load_policy_sections(sections, REGISTRY).networks == toy.networks
+    assert not ran.exists()
 
 
 def test_ten_mistakes_are_told_at_once(write):

@@ -6,10 +6,10 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slmk import SlmkError
+from slmk import SlmkError, SpecError
 from slmk.discovery import from_file
 from slmk.registry import Registry
-from slmk.spec import load
+from slmk.spec import Blueprint, load
 
 TOY = Path(__file__).with_name("toy.toml")
 REGISTRY = Registry([from_file(TOY.with_name("toy_plugin.py"))])
@@ -26,11 +26,18 @@ values = st.recursive(
 
 
 def answer(source, overrides=()):
-    """The blueprint, or None where the loader answered with an error of its own."""
+    """The blueprint, or None where the loader answered with an error of its own, which says something."""
     try:
-        return load(source, overrides, REGISTRY)
-    except SlmkError:
+        blueprint = load(source, overrides, REGISTRY)
+    except SpecError as error:
+        assert error.problems
+        assert all(problem.message.strip() for problem in error.problems)
         return None
+    except SlmkError as error:
+        assert str(error).strip()
+        return None
+    assert isinstance(blueprint, Blueprint)
+    return blueprint
 
 
 @fuzzed
