@@ -29,15 +29,14 @@ def answer(source, overrides=()):
     """The blueprint, or None where the loader answered with an error of its own, which says something."""
     try:
         blueprint = load(source, overrides, REGISTRY)
-    except SpecError as error:
-        assert error.problems
-        assert all(problem.message.strip() for problem in error.problems)
-        return None
     except SlmkError as error:
-        assert str(error).strip()
-        return None
-    assert isinstance(blueprint, Blueprint)
-    return blueprint
+        problems = error.problems if isinstance(error, SpecError) else [error]
+    else:
+        assert isinstance(blueprint, Blueprint)
+        return blueprint
+    assert problems
+    assert all(str(problem).strip() for problem in problems)
+    return None
 
 
 @fuzzed

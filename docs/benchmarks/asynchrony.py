@@ -59,7 +59,7 @@ def row(name: str) -> str:
 
 def shares(name: str) -> tuple[float, float]:
     """Median seconds of collecting and of learning in an iteration, once learning has begun."""
-    run = Run(slmk.load(SPECS / f"{name}.toml"), seed=0)
+    run = Run(slmk.load(SPECS / f"{name}.toml", ["run.env_steps=1_000_000_000"]), seed=0)
     learn: Any = run.algorithm.learn
     spent: list[float] = []
 

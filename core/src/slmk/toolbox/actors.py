@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from slmk.batch import Act, Obs
 from slmk.env_info import EnvInfo
 from slmk.model import Model
+from slmk.protocols import Role
 from slmk.toolbox.distributions import Distribution
-from slmk.toolbox.heads import Gaussian, action_head
+from slmk.toolbox.heads import Gaussian, action_head, head_outputs
 
-__all__ = ["Actor"]
+__all__ = ["Actor", "PolicyBased", "actor_role"]
 
 
 class Actor(nn.Module):
@@ -46,3 +47,27 @@ class Actor(nn.Module):
     def mode(self, obs: Obs) -> Tensor:
         """What the deterministic policy does, in the environment's range (N, *action shape)."""
         return self.head.to_env(self(obs).mode())
+
+
+class PolicyBased:
+    """What algorithms have in common that sample from the policy they train: `act` and `policy`.
+
+    A subclass sets both attributes in its ``__init__``.
+    """
+
+    actor: Actor
+    generator: torch.Generator
+    """Of the device on which the actor is; `Parts.generator`."""
+
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
+        return self.actor.act(obs, self.generator)
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The mode of the policy."""
+        return self.actor.mode(obs)
+
+
+def actor_role(env: EnvInfo, gaussian: Gaussian = "state_independent") -> Role:
+    """The network that `Actor` needs. Its last layer is small (gain 0.01), so that the first policy is near uniform."""
+    return Role(head_outputs(env.action_space, gaussian), gain=0.01)

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
+from slmk import Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor
+from slmk.toolbox.actors import Actor, PolicyBased, actor_role
 from slmk.toolbox.advantages import gae
-from slmk.toolbox.heads import head_outputs
 from slmk.toolbox.rewards import ReturnScaler, explained_variance
 from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised
 from slmk.toolbox.schedules import at
@@ -23,14 +22,13 @@ Rollout = dict[str, Any]
 """What the loss needs of each transition, by name, as `slmk.windows` cuts it; ``obs`` is a dict of groups."""
 
 
-class A2C:
+class A2C(PolicyBased):
     """One policy-gradient step on each rollout of T × N transitions, with a critic for baseline and bootstrapping."""
 
     @staticmethod
     def roles(config: A2CConfig, env: EnvInfo) -> dict[str, Role]:
-        """An actor that starts near uniform (gain 0.01) and a critic with one output."""
-        outputs = head_outputs(env.action_space, config.gaussian)
-        return {"actor": Role(outputs, gain=0.01), "critic": Role(1)}
+        """An actor that starts near uniform and a critic with one output."""
+        return {"actor": actor_role(env, config.gaussian), "critic": Role(1)}
 
     def __init__(self, config: A2CConfig, env: EnvInfo, parts: Parts) -> None:
         self.config = config
@@ -47,14 +45,6 @@ class A2C:
             steps_ahead=parts.iterations,
         )
         self.scaler = ReturnScaler(config.gamma, env.num_envs, env.device)
-
-    def act(self, obs: Obs, progress: float) -> Act:
-        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
-        return self.actor.act(obs, self.generator)
-
-    def policy(self, obs: Obs) -> Tensor:
-        """The mode of the policy."""
-        return self.actor.mode(obs)
 
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Algorithm S3 with all environments in step: estimate advantages, then one update."""

@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
+from slmk import Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor
+from slmk.toolbox.actors import Actor, PolicyBased, actor_role
 from slmk.toolbox.advantages import gae
-from slmk.toolbox.heads import head_outputs
 from slmk.toolbox.rewards import ReturnScaler, explained_variance
 from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised
 from slmk.toolbox.schedules import at
@@ -24,7 +23,7 @@ Rollout = dict[str, Any]
 """What the loss needs of each transition, by name, as `slmk.windows` cuts it; ``obs`` is a dict of groups."""
 
 
-class PPO:
+class PPO(PolicyBased):
     """Clipped-surrogate policy gradient on rollouts of T × N transitions.
 
     Log-probabilities and values of the acting policy are computed once for the whole rollout, just before its first
@@ -33,9 +32,8 @@ class PPO:
 
     @staticmethod
     def roles(config: PPOConfig, env: EnvInfo) -> dict[str, Role]:
-        """An actor that starts near uniform (gain 0.01) and a critic with one output."""
-        outputs = head_outputs(env.action_space, config.gaussian)
-        return {"actor": Role(outputs, gain=0.01), "critic": Role(1)}
+        """An actor that starts near uniform and a critic with one output."""
+        return {"actor": actor_role(env, config.gaussian), "critic": Role(1)}
 
     def __init__(self, config: PPOConfig, env: EnvInfo, parts: Parts) -> None:
         self.config = config
@@ -52,14 +50,6 @@ class PPO:
             steps_ahead=parts.iterations * config.epochs * config.minibatches,
         )
         self.scaler = ReturnScaler(config.gamma, env.num_envs, env.device)
-
-    def act(self, obs: Obs, progress: float) -> Act:
-        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
-        return self.actor.act(obs, self.generator)
-
-    def policy(self, obs: Obs) -> Tensor:
-        """The mode of the policy."""
-        return self.actor.mode(obs)
 
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Algorithm 1: estimate advantages, then several epochs of minibatch updates on the surrogate."""

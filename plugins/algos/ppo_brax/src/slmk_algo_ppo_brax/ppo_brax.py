@@ -8,9 +8,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
+from slmk import Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor
+from slmk.toolbox.actors import Actor, PolicyBased
 from slmk.toolbox.distributions import Distribution, TanhNormal
 from slmk.toolbox.heads import MIN_STD, head_outputs
 from slmk.toolbox.returns import discounted
@@ -30,7 +30,7 @@ Segments = dict[str, Any]
 """What the loss needs of segments (L, S, …), by name, and ``next_obs`` after the last step of each, (S, …)."""
 
 
-class PPOBrax:
+class PPOBrax(PolicyBased):
     """Clipped surrogate on segments of L steps, whose advantages follow the critic as it learns.
 
     In every minibatch the present critic values the segments anew, and returns and advantages are computed from that.
@@ -56,14 +56,6 @@ class PPOBrax:
             compile=parts.compile,
             steps_ahead=parts.iterations * config.epochs * config.minibatches,
         )
-
-    def act(self, obs: Obs, progress: float) -> Act:
-        """Sample from the policy; the sample before tanh travels along as ``raw``."""
-        return self.actor.act(obs, self.generator)
-
-    def policy(self, obs: Obs) -> Tensor:
-        """The mode of the policy."""
-        return self.actor.mode(obs)
 
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Several epochs of minibatch updates; observation statistics move once, before them."""

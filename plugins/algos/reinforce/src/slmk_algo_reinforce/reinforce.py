@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Problem, Role, SpecError, Transition
+from slmk import Adam, EnvInfo, Learner, Metrics, Parts, Problem, Role, SpecError, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor
-from slmk.toolbox.heads import head_outputs
+from slmk.toolbox.actors import Actor, PolicyBased, actor_role
 from slmk.toolbox.rewards import finished_returns
 from slmk.toolbox.scaling import weighted_mean
 from slmk.toolbox.schedules import at
@@ -25,7 +24,7 @@ Steps = dict[str, Any]
 """What is known of each step, by name; ``obs`` is a dict of groups."""
 
 
-class Reinforce:
+class Reinforce(PolicyBased):
     """One policy-gradient step on the steps of all episodes that ended since the last one.
 
     The return of a step is known once its episode has ended. So the last rollouts are kept, as many as an episode may
@@ -35,8 +34,8 @@ class Reinforce:
 
     @staticmethod
     def roles(config: ReinforceConfig, env: EnvInfo) -> dict[str, Role]:
-        """An actor that starts near uniform (gain 0.01)."""
-        return {"actor": Role(head_outputs(env.action_space, config.gaussian), gain=0.01)}
+        """An actor that starts near uniform."""
+        return {"actor": actor_role(env, config.gaussian)}
 
     def __init__(self, config: ReinforceConfig, env: EnvInfo, parts: Parts) -> None:
         self.config = config
@@ -53,14 +52,6 @@ class Reinforce:
         )
         self.waiting: deque[Steps] = deque(maxlen=ceil(episode_limit(config, env) / config.horizon))
         """The last rollouts (T, N, …), oldest first, without the newest."""
-
-    def act(self, obs: Obs, progress: float) -> Act:
-        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
-        return self.actor.act(obs, self.generator)
-
-    def policy(self, obs: Obs) -> Tensor:
-        """The mode of the policy."""
-        return self.actor.mode(obs)
 
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """One update on the episodes that ended in this rollout."""

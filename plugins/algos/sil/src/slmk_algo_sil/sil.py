@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
+from slmk import Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor
+from slmk.toolbox.actors import Actor, PolicyBased, actor_role
 from slmk.toolbox.advantages import gae
-from slmk.toolbox.heads import head_outputs
 from slmk.toolbox.rewards import explained_variance
 from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised
 from slmk.toolbox.schedules import at
@@ -25,7 +24,7 @@ Steps = dict[str, Any]
 """What a loss needs of each step, by name; ``obs`` is a dict of groups."""
 
 
-class SIL:
+class SIL(PolicyBased):
     """An on-policy update on each rollout, then updates that make past actions likelier which paid unexpectedly well.
 
     Both kinds train the same parameters with one optimiser: `learner` and `imitator` hand its state to each other.
@@ -33,9 +32,8 @@ class SIL:
 
     @staticmethod
     def roles(config: SILConfig, env: EnvInfo) -> dict[str, Role]:
-        """An actor that starts near uniform (gain 0.01) and a critic with one output."""
-        outputs = head_outputs(env.action_space, config.gaussian)
-        return {"actor": Role(outputs, gain=0.01), "critic": Role(1)}
+        """An actor that starts near uniform and a critic with one output."""
+        return {"actor": actor_role(env, config.gaussian), "critic": Role(1)}
 
     def __init__(self, config: SILConfig, env: EnvInfo, parts: Parts) -> None:
         self.config = config
@@ -58,14 +56,6 @@ class SIL:
             exponent=config.priority_exponent,
             correction=config.priority_correction,
         )
-
-    def act(self, obs: Obs, progress: float) -> Act:
-        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
-        return self.actor.act(obs, self.generator)
-
-    def policy(self, obs: Obs) -> Tensor:
-        """The mode of the policy."""
-        return self.actor.mode(obs)
 
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Algorithm 1: store the rollout, learn from it, then M times from the past."""
