@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from structlog.testing import capture_logs
 
 from slmk.errors import CheckpointError, RunError, SpecError
 from slmk_env_playground import PlaygroundConfig
 from slmk_env_playground.assets import is_whole, link_menagerie
-from slmk_env_playground.backend import PlaygroundEnv, _round_up
+from slmk_env_playground.backend import CHECK_EVERY, PlaygroundEnv
 
 CPU = torch.device("cpu")
 
@@ -98,30 +99,55 @@ def test_the_state_of_other_environments_is_refused():
         eight.load_state_dict(four.state_dict())
 
 
-def test_too_many_lost_episodes_stop_the_run(tmp_path, monkeypatch):
-    """With the states and actions from which the last loss can be repeated; before that a word at each power of ten."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    env = make(seed=0)
+def poisoned(env):
+    """Environments 0 and 2 have a position that is not a number: at once, and then never again."""
+    data = env._carry.state.data
+    state = env._carry.state.replace(data=data.replace(qpos=data.qpos.at[np.array([0, 2])].set(np.nan)))
+    env._carry = env._carry._replace(state=state)
+
+
+def test_lost_episodes_are_counted_and_reported():
+    """Two of four are cut; the count goes with the state, and a run that may lose some goes on."""
+    env = make(nan_limit=1.0)
     env.reset()
-    env.step(torch.zeros(4, 1))
-    assert env._lost == 0
-    before = env._carry
-    lost = torch.tensor([True, False, True, False])
-    actions = env._simulation.env.action_size * np.ones((4, 1), np.float32)
+    poisoned(env)
+    out = env.step(torch.zeros(4, 1))
+    assert out.truncated.tolist() == [True, False, True, False]
+    assert all(x.isfinite().all() for x in (out.obs["state"], out.final_obs["state"], out.reward))
+    with capture_logs() as logs:
+        for _ in range(CHECK_EVERY - 1):
+            env.step(torch.zeros(4, 1))
+    assert [(each["so_far"], each["log_level"]) for each in logs] == [(2, "warning")]
+    other = make(nan_limit=1.0)
+    other.load_state_dict(env.state_dict())
+    assert other._carry.lost == 2
+
+
+def test_too_many_lost_episodes_stop_the_run(tmp_path, monkeypatch):
+    """With a file from which the steps can be taken again, and lead to the same end."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("slmk_env_playground.backend.TOLERATED", 1)
+    env = make()
+    env.reset()
     for _ in range(5):
-        env._quarantine(before, actions, lost)
+        env.step(torch.zeros(4, 1))
+    env._actions = []  # As after a check.
+    poisoned(env)
+    for step in range(CHECK_EVERY - 1):
+        env.step(torch.full((4, 1), step / CHECK_EVERY))
     with pytest.raises(RunError, match="nan_limit") as caught:
-        env._quarantine(before, actions, lost)
-    (path,) = tmp_path.glob("slmk-nan-*/CartpoleBalance.npz")
+        env.step(torch.ones(4, 1))
+    (path,) = tmp_path.glob("slmk-nan-*/CartpoleBalance.pt")
     assert str(path) in str(caught.value)
-    kept = np.load(path)
-    assert kept["action"].shape == (2, 1)
-    assert any(np.array_equal(kept[name], np.asarray(before.state.obs)[[0, 2]]) for name in kept)
-
-
-def test_counts_worth_a_word():
-    """1, 10, 100 …"""
-    assert [_round_up(count) for count in (1, 2, 10, 11, 100, 101)] == [1, 10, 10, 100, 100, 1000]
+    kept = torch.load(path)
+    assert kept["actions"].shape == (CHECK_EVERY, 4, 1)
+    again = make(nan_limit=1.0)
+    again.load_state_dict(kept["state"])
+    for action in kept["actions"]:
+        again.step(action)
+    assert again._carry.lost == 2
+    for mine, theirs in zip(again.state_dict()["carry"], env.state_dict()["carry"], strict=True):
+        assert torch.equal(mine.nan_to_num(), theirs.nan_to_num())
 
 
 def test_what_jax_reads_at_import_is_set_unless_it_is_set_already(monkeypatch, tmp_path):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import structlog
@@ -33,6 +32,8 @@ ACTOR, CRITIC = "state", "privileged_state"
 """Groups of environments that show the critic more than the actor."""
 TOLERATED = 10
 """Lost episodes that never stop a run, however short it is."""
+CHECK_EVERY = 64
+"""Vector steps between two looks at how many were lost: each waits for the device."""
 _log = structlog.get_logger()
 
 
@@ -54,8 +55,12 @@ class PlaygroundEnv:
         self._carry: Carry | None = None
         self._steps = 0
         """Vector steps since `reset`."""
-        self._lost = 0
-        """Episodes that were cut because something was not finite."""
+        self._checked: dict[str, Any] = {}
+        """The state before `_actions`, from which they can be taken again."""
+        self._actions: list[Tensor] = []
+        """What was done since the last look at `Carry.lost`."""
+        self._worth_a_word = 1
+        """Lost episodes at which to say so next."""
         limit = self._simulation.limit
         self._renew_every = max(1, round(config.pool_episodes * limit / CHUNKS))
         env = self._simulation.env
@@ -75,7 +80,7 @@ class PlaygroundEnv:
         if seed is None:
             seed = self._seed
             self._seed += 1
-        self._steps = self._lost = 0
+        self._steps, self._actions = 0, []
         with jax.default_device(self._device):
             self._carry = self._simulation.begin(seed % 2**32)
         return {name: to_torch(x) for name, x in groups(self._carry.state.obs).items()}
@@ -87,16 +92,17 @@ class PlaygroundEnv:
             RunError: too many episodes were lost to numbers that are not finite.
         """
         assert self._carry is not None, "call reset first"
-        actions, before = to_jax(action.float()), self._carry
+        if not self._actions:
+            self._checked = self._state_of(self._carry)
+        self._actions.append(action.clone())
+        actions = to_jax(action.float())
         with jax.default_device(self._device):
             if not self._simulation.full_reset and self._steps % self._renew_every == self._renew_every - 1:
-                part = self._steps // self._renew_every % CHUNKS
-                before = self._simulation.renew(before, part)
-            self._carry, outcome = self._simulation.step(before, actions)
+                self._carry = self._simulation.renew(self._carry, self._steps // self._renew_every % CHUNKS)
+            self._carry, outcome = self._simulation.step(self._carry, actions)
         self._steps += 1
-        lost = to_torch(outcome.lost)
-        if lost.any():
-            self._quarantine(before, actions, lost)
+        if len(self._actions) == CHECK_EVERY:
+            self._check()
         reward = to_torch(outcome.reward)
         return Step(
             {name: to_torch(x) for name, x in outcome.obs.items()},
@@ -120,8 +126,8 @@ class PlaygroundEnv:
 
     def state_dict(self) -> dict[str, Any]:
         """The whole simulation, the pool of new episodes and the random key."""
-        carry = [] if self._carry is None else leaves_of(self._carry)
-        return {"carry": carry, "steps": self._steps, "lost": self._lost, "seed": self._seed}
+        state = self._state_of(self._carry)
+        return {**state, "carry": [] if self._carry is None else leaves_of(self._carry)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned.
@@ -129,7 +135,7 @@ class PlaygroundEnv:
         Raises:
             CheckpointError: it is the state of other environments.
         """
-        self._steps, self._lost, self._seed = (int(state[name]) for name in ("steps", "lost", "seed"))
+        self._steps, self._seed, self._actions = int(state["steps"]), int(state["seed"]), []
         if not state["carry"]:
             self._carry = None
             return
@@ -137,33 +143,28 @@ class PlaygroundEnv:
             like = self._carry or self._simulation.begin(0)
             self._carry = with_leaves(like, state["carry"])
 
-    def _quarantine(self, before: Carry, actions: jax.Array, lost: Tensor) -> None:
-        """Count what was lost, say so now and then, and stop where it is too much."""
-        count = int(lost.sum())
-        self._lost += count
-        share = self._lost / (self._steps * self.info.num_envs)
-        if self._lost > TOLERATED and share > self._config.nan_limit:
-            place = self._dump(before, actions, lost)
+    def _state_of(self, carry: Carry | None) -> dict[str, Any]:
+        """What `state_dict` is made of, without copying anything."""
+        return {"carry": carry, "steps": self._steps, "seed": self._seed}
+
+    def _check(self) -> None:
+        """Look at how many episodes were lost: say so now and then, and stop where it is too much."""
+        assert self._carry is not None
+        lost = int(self._carry.lost)
+        share = lost / (self._steps * self.info.num_envs)
+        if lost > TOLERATED and share > self._config.nan_limit:
             raise RunError(
-                f"{self._lost} episodes were lost to numbers that are not finite, {share:.2g} of all transitions; "
-                f"env.nan_limit allows {self._config.nan_limit:g}. The last of these steps can be repeated from {place}"
+                f"{lost} episodes were lost to numbers that are not finite, {share:.2g} of all transitions; "
+                f"env.nan_limit allows {self._config.nan_limit:g}. To take the last steps again: {self._dump()}"
             )
-        if (self._lost - count) < _round_up(self._lost - count + 1) <= self._lost:
-            _log.warning("episodes cut: numbers that are not finite", so_far=self._lost, share=share)
+        if lost >= self._worth_a_word:
+            self._worth_a_word = 10 * lost
+            _log.warning("episodes cut: numbers that are not finite", so_far=lost, share=share)
+        self._actions = []
 
-    def _dump(self, before: Carry, actions: jax.Array, lost: Tensor) -> Path:
-        """The states before the step in which environments were lost, and what was done in them."""
-        rows = jnp.asarray(lost.cpu().numpy()).nonzero()[0]
-        some = jax.tree.map(lambda x: x[rows] if x.ndim and len(x) == len(lost) else x, before.state)
-        path = Path(tempfile.mkdtemp(prefix="slmk-nan-")) / f"{self._config.id}.npz"
-        leaves = {f"leaf_{index}": np.asarray(x) for index, x in enumerate(jax.tree.leaves(some))}
-        np.savez(path, action=np.asarray(actions[rows]), **leaves)
+    def _dump(self) -> Path:
+        """A file with a ``state`` for `load_state_dict`, and the ``actions`` (K, N, A) that followed it."""
+        path = Path(tempfile.mkdtemp(prefix="slmk-nan-")) / f"{self._config.id}.pt"
+        state = {**self._checked, "carry": leaves_of(self._checked["carry"])}
+        torch.save({"state": state, "actions": torch.stack(self._actions).cpu()}, path)
         return path
-
-
-def _round_up(count: int) -> int:
-    """The next power of ten, so that ever rarer counts are worth a word."""
-    power = 1
-    while power < count:
-        power *= 10
-    return power

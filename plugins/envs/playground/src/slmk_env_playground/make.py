@@ -17,7 +17,7 @@ from slmk_env_playground.simulation import Simulation
 if TYPE_CHECKING:
     from slmk_env_playground import PlaygroundConfig
 
-__all__ = ["make", "settings"]
+__all__ = ["make"]
 
 
 def make(config: PlaygroundConfig, device: jax.Device) -> Simulation:
@@ -28,16 +28,16 @@ def make(config: PlaygroundConfig, device: jax.Device) -> Simulation:
     """
     if config.id not in registry.ALL_ENVS:
         raise SpecError([_unknown(config.id)])
-    defaults = registry.get_default_config(config.id).to_dict()
-    flat, known = flattened(config.overrides), settings(defaults)
+    known = flattened(registry.get_default_config(config.id).to_dict())
+    flat = flattened(config.overrides)
     problems = list(_problems(config.id, flat, known))
     if problems:
         raise SpecError(problems)
     impl = ("warp" if device.platform == "gpu" else "jax") if config.impl == "auto" else config.impl
     if "impl" in known:
         flat["impl"] = impl
-    action_repeat = config.action_repeat or int(defaults.get("action_repeat", 1))
-    limit = config.max_episode_steps or -(-int(flat.get("episode_length", defaults["episode_length"])) // action_repeat)
+    action_repeat = config.action_repeat or int(known.get("action_repeat", 1))
+    limit = config.max_episode_steps or -(-int(flat.get("episode_length", known["episode_length"])) // action_repeat)
     return _simulation(
         config.id,
         json.dumps(flat, sort_keys=True),
@@ -72,11 +72,6 @@ def _simulation(
         except (KeyError, TypeError, ValueError, NotImplementedError) as error:
             raise SpecError([Problem(f"Playground cannot create '{name}': {error}", "env")]) from error
         return Simulation(env, num_envs, limit, action_repeat, full_reset, randomizer)
-
-
-def settings(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of an environment's config by dotted key, all that can be overridden."""
-    return flattened(defaults)
 
 
 def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

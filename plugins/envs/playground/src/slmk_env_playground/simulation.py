@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,6 +37,8 @@ class Carry(NamedTuple):
     pool: State
     """P states for new episodes; P is N rounded up to a multiple of `CHUNKS`."""
     key: jax.Array
+    lost: jax.Array
+    """Episodes cut so far since something was not finite, ()."""
 
 
 class Outcome(NamedTuple):
@@ -48,62 +49,66 @@ class Outcome(NamedTuple):
     reward: jax.Array
     terminated: jax.Array
     truncated: jax.Array
-    lost: jax.Array
-    """Episodes that were cut since something was not finite."""
 
 
-@dataclass(frozen=True)
 class Simulation:
-    """The environment and how to run it; its jitted methods are compiled once for all that share it."""
+    """The environment and how to run it; what it does is compiled once for all that share it."""
 
-    env: MjxEnv
-    num_envs: int
-    limit: int
-    """Steps of the policy after which an episode is truncated."""
-    action_repeat: int
-    full_reset: bool
-    randomizer: Callable[..., Any] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("_begin", "_renew", "_step"):
-            object.__setattr__(self, name, jax.jit(getattr(self, name)))
-        models = None
-        if self.randomizer is not None:
-            # The physics of an environment are its own for good, whatever the seed of a run.
-            keys = jax.random.split(jax.random.PRNGKey(0), self.pool_size)
-            models = self.randomizer(self.env.mjx_model, keys)
-        object.__setattr__(self, "_models", models)
-
-    @property
-    def chunk(self) -> int:
+    def __init__(
+        self,
+        env: MjxEnv,
+        num_envs: int,
+        limit: int,
+        action_repeat: int = 1,
+        full_reset: bool = False,
+        randomizer: Callable[..., Any] | None = None,
+    ) -> None:
+        """
+        Args:
+            env: of Playground; it is left as it is.
+            num_envs: N.
+            limit: steps of the policy after which an episode is truncated.
+            action_repeat: steps of `env` for each of the policy.
+            full_reset: compute new episodes in every step, rather than take them from the pool.
+            randomizer: makes physics for each environment of those of `env`, as Playground's domain randomisers do.
+        """
+        self.env = env
+        self.num_envs = num_envs
+        self.limit = limit
+        self.full_reset = full_reset
+        self.chunk = -(-num_envs // CHUNKS)
         """States of the pool that are computed at once."""
-        return -(-self.num_envs // CHUNKS)
-
-    @property
-    def pool_size(self) -> int:
+        self.pool_size = self.chunk * CHUNKS
         """P."""
-        return self.chunk * CHUNKS
+        self._action_repeat = action_repeat
+        # The physics of an environment are its own for good, whatever the seed of a run.
+        keys = jax.random.split(jax.random.PRNGKey(0), self.pool_size)
+        self._models = None if randomizer is None else randomizer(env.mjx_model, keys)
+        self._reset = jax.jit(lambda keys, start: self._batched("reset", keys, start=start))
+        self._begin, self._put = jax.jit(self._begin_from), jax.jit(self._put_at)
+        self.step = jax.jit(self._step)
+        """One step of every environment: a `Carry` and actions (N, A) give the next one and an `Outcome`."""
 
     def begin(self, seed: int) -> Carry:
         """New episodes everywhere, from a pool that is new as well."""
         key, first, *keys = jax.random.split(jax.random.PRNGKey(seed), 2 + CHUNKS)
-        parts = [self._reset_chunk(part, each) for part, each in enumerate(keys)]
-        return self._begin(jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else x[0], *parts), key, first)
-
-    def step(self, carry: Carry, action: jax.Array) -> tuple[Carry, Outcome]:
-        """One step of every environment with actions (N, A) in [−1, 1]."""
-        return self._step(carry, action)
+        return self._begin([self._reset_part(part, each) for part, each in enumerate(keys)], key, first)
 
     def renew(self, carry: Carry, part: int) -> Carry:
         """`carry` with one of the `CHUNKS` parts of its pool computed anew."""
         key, own = jax.random.split(carry.key)
-        return self._renew(carry._replace(key=key), self._reset_chunk(part, own), part * self.chunk)
+        return self._put(carry._replace(key=key), self._reset_part(part, own), part * self.chunk)
 
-    def _begin(self, pool: State, key: jax.Array, first: jax.Array) -> Carry:
+    def _reset_part(self, part: int, key: jax.Array) -> State:
+        return self._reset(jax.random.split(key, self.chunk), part * self.chunk)
+
+    def _begin_from(self, parts: list[State], key: jax.Array, first: jax.Array) -> Carry:
+        pool = jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else x[0], *parts)
         state = self._with_keys(self._rows(pool, jnp.arange(self.num_envs)), first)
-        return Carry(state, jnp.zeros(self.num_envs, jnp.int32), pool, key)
+        return Carry(state, jnp.zeros(self.num_envs, jnp.int32), pool, key, jnp.zeros((), jnp.int32))
 
-    def _renew(self, carry: Carry, states: State, start: jax.Array) -> Carry:
+    @staticmethod
+    def _put_at(carry: Carry, states: State, start: jax.Array) -> Carry:
         def put(pool: jax.Array, new: jax.Array) -> jax.Array:
             if not pool.ndim:
                 return pool
@@ -126,14 +131,14 @@ class Simulation:
         state = jax.lax.cond(ended.any(), restart, lambda state: state, state)
         steps = jnp.where(ended, 0, steps)
         reward = jnp.where(lost, 0.0, reward)
-        outcome = Outcome(groups(state.obs), final_obs, reward, terminated, truncated, lost)
-        return Carry(state, steps, carry.pool, key), outcome
+        outcome = Outcome(groups(state.obs), final_obs, reward, terminated, truncated)
+        return Carry(state, steps, carry.pool, key, carry.lost + lost.sum()), outcome
 
     def _advance(self, state: State, action: jax.Array) -> tuple[State, jax.Array]:
         """The state after `action_repeat` steps, and the sum of their rewards up to the end of the episode."""
         stepped = self._batched("step", state, action)
         reward = stepped.reward
-        for _ in range(self.action_repeat - 1):
+        for _ in range(self._action_repeat - 1):
             over = stepped.done > 0.5
             further = self._batched("step", stepped, action)
             reward = reward + jnp.where(over, 0.0, further.reward)
@@ -148,7 +153,7 @@ class Simulation:
             # Neighbours in the pool for neighbours here: no two environments get the same state at once. Physics of
             # their own allow each environment only its own.
             place = jnp.arange(self.num_envs)
-            if self.randomizer is None:
+            if self._models is None:
                 place = (place + jax.random.randint(shift, (), 0, self.pool_size)) % self.pool_size
             fresh = self._with_keys(self._rows(pool, place), own)
         return jax.tree.map(partial(self._where, ended), fresh, state)
@@ -168,16 +173,6 @@ class Simulation:
             return no
         return jnp.where(mask.reshape(-1, *[1] * (no.ndim - 1)), yes, no)
 
-    def _reset_chunk(self, part: int, key: jax.Array) -> State:
-        keys = jax.random.split(key, self.chunk)
-        return self._jitted_reset(keys, part * self.chunk)
-
-    @property
-    def _jitted_reset(self) -> Callable[..., State]:
-        if "_reset" not in self.__dict__:
-            object.__setattr__(self, "_reset", jax.jit(lambda keys, start: self._batched("reset", keys, start=start)))
-        return self.__dict__["_reset"]  # type: ignore[no-any-return]
-
     def _batched(self, method: str, *arguments: Any, start: Any = 0) -> State:
         """A method of the environment over rows of arguments, each with the physics of its environment.
 
@@ -186,9 +181,9 @@ class Simulation:
             arguments: trees of (M, …).
             start: the environment of the first row.
         """
-        if self._models is None:  # type: ignore[attr-defined]
-            return jax.vmap(getattr(self.env, method))(*arguments)  # type: ignore[no-any-return]
-        models, axes = self._models  # type: ignore[attr-defined]
+        if self._models is None:
+            return jax.vmap(getattr(self.env, method))(*arguments)
+        models, axes = self._models
         count = len(jax.tree.leaves(arguments)[0])
 
         def rows(axis: int | None, x: Any) -> Any:
@@ -196,10 +191,10 @@ class Simulation:
 
         def call(model: Any, *arguments: Any) -> State:
             with physics(self.env, model):
-                return getattr(self.env, method)(*arguments)  # type: ignore[no-any-return]
+                return getattr(self.env, method)(*arguments)
 
         some = jax.tree.map(rows, axes, models, is_leaf=lambda axis: axis is None)
-        return jax.vmap(call, in_axes=(axes, *[0] * len(arguments)))(some, *arguments)  # type: ignore[no-any-return]
+        return jax.vmap(call, in_axes=(axes, *[0] * len(arguments)))(some, *arguments)
 
 
 def groups(obs: Any) -> dict[str, jax.Array]:
