@@ -371,6 +371,13 @@ class ForgetsItsSteps(ToyEnv):
         return {**super().state_dict(), "steps": 0}
 
 
+class AddsUpForEver(ToyEnv):
+    """Reports a figure since the beginning of time rather than since it was asked."""
+
+    def metrics(self):
+        return {"env/figure": torch.ones(())}
+
+
 def overwrites(config, *, device, seed):
     """A factory, as an environment's target may be."""
     return Overwrites(TASKS["toy-bandit"], config, device=device, seed=seed)
@@ -379,6 +386,11 @@ def overwrites(config, *, device, seed):
 def forgets_its_steps(config, *, device, seed):
     """Likewise."""
     return ForgetsItsSteps(TASKS["toy-truncating"], config, device=device, seed=seed)
+
+
+def adds_up_for_ever(config, *, device, seed):
+    """Likewise."""
+    return AddsUpForEver(TASKS["toy-bandit"], config, device=device, seed=seed)
 
 
 class PooledConfig(NormalizerConfig):
@@ -435,7 +447,11 @@ BROKEN = {
         AveragesRows: {"nothing_to_report"},
     },
     "launcher": {TellsNothing: {"runs_every_job"}, HushesErrors: {"passes_errors_on"}},
-    "env": {overwrites: {"keeps_tensors", "state_round_trip"}, forgets_its_steps: {"state_round_trip"}},
+    "env": {
+        overwrites: {"keeps_tensors", "state_round_trip"},
+        forgets_its_steps: {"state_round_trip"},
+        adds_up_for_ever: {"metrics"},
+    },
 }
 RIGHT = {
     "memory": (Rollout, Recent),

@@ -83,8 +83,10 @@ def _intervals(run: Run) -> dict[str, int]:
 
 
 def _train_row(run: Run, metrics: Metrics) -> dict[str, Any]:
-    """One row: counters, episode statistics, the algorithm's metrics (one transfer from the device), wall time."""
+    """One row: counters, episode statistics, metrics of environment and algorithm (one transfer), wall time."""
     run.tracker.flush()
+    if hasattr(run.env, "metrics"):
+        metrics = run.env.metrics() | metrics
     values = torch.stack([value.float() for value in metrics.values()]).tolist() if metrics else []
     elapsed = run.elapsed
     return {

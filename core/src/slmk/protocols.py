@@ -30,7 +30,14 @@ Metrics = dict[str, Tensor]
 
 @runtime_checkable
 class Env(Protocol):
-    """N environments behind one batched step. See `slmk.batch.Step` for what is promised about tensors."""
+    """N environments behind one batched step. See `slmk.batch.Step` for what is promised about tensors.
+
+    One whose simulator has figures of its own, such as the terms that a reward is made of, may offer ``metrics() ->
+    Metrics``: the means since the last call, by ``env/name``. They are reported with those of the algorithm.
+
+    ``state_dict`` of one that is not exact (`EnvInfo.exact_state`) holds what outlives episodes, such as a curriculum;
+    after ``load_state_dict`` the run starts new episodes.
+    """
 
     info: EnvInfo
 

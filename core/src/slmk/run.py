@@ -80,7 +80,7 @@ class Run:
         parts = {"algorithm": self.algorithm, "tracker": self.tracker}
         if self.memory is not None:
             parts["memory"] = self.memory
-        if self.env.info.exact_state:
+        if self.env.info.exact_state or hasattr(self.env, "state_dict"):
             parts["env"] = self.env
         return {name: get_state(part) for name, part in parts.items()} | {
             "obs": dict(self.obs),
@@ -103,8 +103,9 @@ class Run:
         self.env_steps, self.iterations = state["env_steps"], state["iterations"]
         self.seconds, self.best = state["seconds"], state["best"]
         self._started = perf_counter()
-        if self.env.info.exact_state:
+        if "env" in state:
             set_state(self.env, state["env"])
+        if self.env.info.exact_state:
             self.obs = dict(state["obs"])
         else:
             self.restart_episodes()

@@ -30,6 +30,7 @@ __all__ = [
     "check_env_final_obs",
     "check_env_info",
     "check_env_keeps_tensors",
+    "check_env_metrics",
     "check_env_no_phantom_step",
     "check_env_same_seed_same_steps",
     "check_env_shapes_and_types",
@@ -157,13 +158,30 @@ def check_env_ends_are_exclusive(make: MakeEnv) -> None:
     env.close()
 
 
+def check_env_metrics(make: MakeEnv) -> None:
+    """Metrics, where there are any, are 0-dim tensors on the device by ``env/name``, and of the time since asked."""
+    env = make(4, 0)
+    env.reset()
+    for _ in _steps_until(env, episodes=4):
+        pass
+    metrics, again = (env.metrics(), env.metrics()) if hasattr(env, "metrics") else ({}, {})
+    env.close()
+    for name, value in metrics.items():
+        assert name.startswith("env/"), f"the metric {name!r} is not named 'env/…'"
+        _check_tensor(value, (), value.dtype, env.info, f"metrics()[{name!r}]")
+    assert not again, f"metrics() gave {sorted(again)} a second time, without a step between"
+
+
 def check_env_state_round_trip(make: MakeEnv) -> None:
-    """An environment that claims exact state repeats 30 steps, bit for bit, from a state that went through a file."""
+    """An environment that claims exact state repeats 30 steps, bit for bit, from a state that went through a file.
+
+    One that does not takes its state back at least.
+    """
     env = make(4, 5)
     if not env.info.exact_state:
-        state = env.state_dict() if hasattr(env, "state_dict") else {}
+        if hasattr(env, "state_dict"):
+            set_state(env, _through_a_file(get_state(env)))
         env.close()
-        assert not state, "info.exact_state is False, so state_dict has to be absent or empty"
         return
     env.reset()
     actions = random_actions(env.info, seed=1)
@@ -188,6 +206,7 @@ ENV_CHECKS: tuple[Callable[[MakeEnv], None], ...] = (
     check_env_final_obs,
     check_env_no_phantom_step,
     check_env_ends_are_exclusive,
+    check_env_metrics,
     check_env_state_round_trip,
 )
 """All checks, in the order in which their failures are easiest to understand."""
