@@ -10,7 +10,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
 MANIFESTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/*/pyproject.toml)
 
-.PHONY: help setup demo test check bench docs clean
+.PHONY: help setup demo test nightly check bench docs clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -22,6 +22,9 @@ demo: setup  ## Train PPO on CartPole and write a report: about a minute.
 
 test: setup check  ## Lint, type-check and test everything.
 	$(BIN)/pytest -n auto
+
+nightly: setup  ## Test what takes minutes each: every environment of Playground.
+	$(BIN)/pytest -n auto -m nightly
 
 check: setup
 	$(BIN)/ruff check .

@@ -17,6 +17,21 @@ from slmk.scoring import score
 SPECS = Path(__file__).parent.parent / "specs"
 FILES = sorted(path for path in SPECS.rglob("*.toml") if path.name[0] != "_" and path.name != "baselines.toml")
 IDS = [str(path.relative_to(SPECS)) for path in FILES]
+COMPILED = SPECS / "playground"
+"""Specs whose environments take up to a minute to compile: one of them learns here, the others in `make nightly`."""
+TRAINED = [
+    pytest.param(path, marks=pytest.mark.nightly) if path.parent == COMPILED and "balance.t" not in path.name else path
+    for path in FILES
+]
+UNPUBLISHED = {
+    "ppo_aerocuberotatezaxis",
+    "ppo_go1joystickflatterrain",
+    "ppo_go1joystickroughterrain",
+    "ppo_h1inplacegaittracking",
+    "ppo_spotgetup",
+    "ppo_spotjoystickgaittracking",
+}
+"""Specs of environments for which nobody has published a score to reach."""
 
 
 @pytest.fixture(scope="session")
@@ -45,18 +60,30 @@ def inputs(tmp_path_factory):
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
 def test_spec_resolves_to_itself(path, tmp_path):
-    """The resolved spec, written and read again, is the same blueprint; target and random baseline are there."""
+    """The resolved spec, written and read again, is the same blueprint; target and random baseline are there.
+
+    Random returns of Playground's environments are yet to be measured.
+    """
     blueprint = slmk.load(path)
     resolved = tmp_path / "resolved.toml"
     resolved.write_text(blueprint.resolved_toml())
     assert slmk.load(resolved) == blueprint
-    assert blueprint.target is not None
-    assert blueprint.target.source
-    assert random_return(path.parent, blueprint.env.config.model_dump()) is not None
+    assert (blueprint.target is None) == (path.stem in UNPUBLISHED)
+    assert blueprint.target is None or blueprint.target.source
+    assert path.parent == COMPILED or random_return(path.parent, blueprint.env.config.model_dump()) is not None
 
 
 SHORT = {
-    "algorithm": {"minibatches": 2, "epochs": 1, "learning_starts": 0, "batch_size": 16},
+    "env": {"num_envs": 64},
+    "algorithm": {
+        "minibatches": 2,
+        "epochs": 1,
+        "learning_starts": 0,
+        "batch_size": 16,
+        "horizon": 16,
+        "unroll_length": 4,
+        "unrolls": 2,
+    },
     "memory": {"capacity": 2000},
 }
 """The most that options may be, where there are such, so that any algorithm learns soon."""
@@ -69,11 +96,9 @@ def shortened(blueprint):
         yield from (f"{section}.{name}={value}" for name, value in options.items() if given.get(name, 0) > value)
     if "vectorization" in type(blueprint.env.config).model_fields:
         yield "env.vectorization=sync"
-    if blueprint.algorithm.config.memory == "take":
-        yield "algorithm.horizon=16"
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
+@pytest.mark.parametrize("path", TRAINED, ids=IDS)
 def test_spec_learns_twice(path, inputs):
     """On its real environment, a shortened version acts and learns twice with finite metrics."""
     given = inputs(path)

@@ -1,0 +1,69 @@
+"""The specs of MuJoCo Playground are its official configurations of Brax's PPO, each value."""
+
+from pathlib import Path
+
+import pytest
+
+import slmk
+from slmk_env_playground import PlaygroundConfig
+
+pytest.importorskip("mujoco_playground")
+PlaygroundConfig(id="").prepare()
+
+from mujoco_playground import registry  # noqa: E402
+from mujoco_playground.config import (  # noqa: E402
+    dm_control_suite_params,
+    locomotion_params,
+    manipulation_params,
+)
+
+SPECS = Path(__file__).parent.parent / "specs" / "playground"
+FAMILIES = {
+    "_dm_control.toml": (registry.dm_control_suite, dm_control_suite_params),
+    "_locomotion.toml": (registry.locomotion, locomotion_params),
+    "_manipulation.toml": (registry.manipulation, manipulation_params),
+}
+CASES = [(family, name) for family, (suite, _) in FAMILIES.items() for name in suite.ALL_ENVS]
+HIDDEN = {"actor": (32,) * 4, "critic": (256,) * 5}
+"""Widths where a configuration names none: the defaults of ``brax.training.agents.ppo.networks``."""
+
+
+def path(name):
+    """The spec of an environment."""
+    return SPECS / f"ppo_{name.lower()}.toml"
+
+
+@pytest.mark.parametrize(("family", "name"), CASES, ids=[name for _, name in CASES])
+def test_a_spec_is_the_official_configuration(family, name):
+    """Budget, environments, algorithm and networks are those of `mujoco_playground.config` (and Brax's own defaults)."""
+    assert f'extends = "{family}"' in path(name).read_text()
+    spec = slmk.load(path(name))
+    official = FAMILIES[family][1].brax_ppo_config(name)
+    if name == "PendulumSwingup":  # Upstream asks for "PendulumSwingUp", so what it says there reaches nobody.
+        official.update({"action_repeat": 4, "num_updates_per_batch": 4})
+    env, ppo = spec.env.config, spec.algorithm.config
+    assert env.id == name
+    assert spec.run.env_steps * official.action_repeat == official.num_timesteps
+    action_repeat = env.action_repeat or registry.get_default_config(name).get("action_repeat", 1)
+    assert (action_repeat, env.num_envs) == (official.action_repeat, official.num_envs)
+    assert ppo.unrolls * env.num_envs == official.batch_size * official.num_minibatches
+    assert (ppo.unroll_length, ppo.minibatches) == (official.unroll_length, official.num_minibatches)
+    assert (ppo.epochs, ppo.gamma) == (official.num_updates_per_batch, official.discounting)
+    assert (ppo.lr, ppo.entropy) == (official.learning_rate, official.entropy_cost)
+    assert (ppo.lam, ppo.clip) == (0.95, official.get("clipping_epsilon", 0.3))
+    assert (ppo.reward_scale, ppo.max_grad_norm) == (official.reward_scaling, official.get("max_grad_norm") or 0)
+    assert ("obs" in spec.normalizers) == official.normalize_observations
+    factory = official.get("network_factory", {})
+    for role, key in (("actor", "policy"), ("critic", "value")):
+        network = spec.networks[role].config
+        assert network.hidden == tuple(factory.get(f"{key}_hidden_layer_sizes", HIDDEN[role]))
+        assert (network.activation, network.init) == ("swish", "lecun_uniform")
+        groups = network.obs
+        assert groups in ((), [], None) or tuple(groups) == (factory[f"{key}_obs_key"],)
+
+
+def test_there_is_a_spec_for_every_environment():
+    """And none for one that is not there."""
+    files = {file.name for file in SPECS.glob("ppo_*.toml")}
+    assert files == {path(name).name for _, name in CASES}
+    assert len(files) == 54
