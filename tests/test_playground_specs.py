@@ -24,6 +24,7 @@ FAMILIES = {
     "_manipulation.toml": (registry.manipulation, manipulation_params),
 }
 CASES = [(family, name) for family, (suite, _) in FAMILIES.items() for name in suite.ALL_ENVS]
+ROLES = {"actor": "policy", "critic": "value"}
 HIDDEN = {"actor": (32,) * 4, "critic": (256,) * 5}
 """Widths where a configuration names none: the defaults of ``brax.training.agents.ppo.networks``."""
 
@@ -35,7 +36,7 @@ def path(name):
 
 @pytest.mark.parametrize(("family", "name"), CASES, ids=[name for _, name in CASES])
 def test_a_spec_is_the_official_configuration(family, name):
-    """Budget, environments, algorithm and networks are those of `mujoco_playground.config` (and Brax's own defaults)."""
+    """Budget, environments, algorithm and networks are those of `mujoco_playground.config`, or Brax's own defaults."""
     assert f'extends = "{family}"' in path(name).read_text()
     spec = slmk.load(path(name))
     official = FAMILIES[family][1].brax_ppo_config(name)
@@ -54,12 +55,14 @@ def test_a_spec_is_the_official_configuration(family, name):
     assert (ppo.reward_scale, ppo.max_grad_norm) == (official.reward_scaling, official.get("max_grad_norm") or 0)
     assert ("obs" in spec.normalizers) == official.normalize_observations
     factory = official.get("network_factory", {})
-    for role, key in (("actor", "policy"), ("critic", "value")):
+    for role, key in ROLES.items():
         network = spec.networks[role].config
         assert network.hidden == tuple(factory.get(f"{key}_hidden_layer_sizes", HIDDEN[role]))
         assert (network.activation, network.init) == ("swish", "lecun_uniform")
-        groups = network.obs
-        assert groups in ((), [], None) or tuple(groups) == (factory[f"{key}_obs_key"],)
+        # By default the actor reads `state`, and the critic `privileged_state` where there is one.
+        blind = name == "SpotFlatTerrainJoystick" and role == "critic"
+        assert network.obs == (("state",) if blind else ())
+        assert not blind or factory.value_obs_key == "state"
 
 
 def test_there_is_a_spec_for_every_environment():
