@@ -1,0 +1,69 @@
+"""From options to a simulation of mjlab, with mistakes reported as problems of the spec."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import mjlab.tasks  # noqa: F401 - registers mjlab's own tasks; mjlab itself has loaded those of others
+import structlog
+import torch
+import warp
+from mjlab.envs import ManagerBasedRlEnv
+from mjlab.envs.mdp import time_out
+from mjlab.tasks.registry import list_tasks, load_env_cfg, load_rl_cfg
+
+from slmk.errors import Problem, SpecError, did_you_mean
+from slmk_env_managed import override
+
+if TYPE_CHECKING:
+    from slmk_env_mjlab import MjlabConfig
+
+__all__ = ["make", "role_groups", "time_limit"]
+
+RESERVED = {"scene.num_envs": "num_envs", "seed": "…, or run.seed", "auto_reset": "… to nothing: it has to be off"}
+"""Values of mjlab's configuration that the backend sets."""
+_log = structlog.get_logger()
+# Otherwise a line for each of some hundred kernels, at every start.
+warp.config.log_level = max(warp.config.log_level, warp.LOG_WARNING)
+
+
+def make(config: MjlabConfig, device: torch.device) -> ManagerBasedRlEnv:
+    """The simulation that the options describe; what mjlab prints about it goes to the log, at level debug.
+
+    Raises:
+        SpecError: the id or an override is unknown, or mjlab refuses a value.
+    """
+    if config.id not in list_tasks():
+        hint = did_you_mean(config.id, list_tasks()) or f"its tasks: {', '.join(list_tasks())}"
+        raise SpecError([Problem("mjlab has no task of this name", "env.id", found=f"'{config.id}'", hint=hint)])
+    training = load_env_cfg(config.id)
+    cfg = load_env_cfg(config.id, play=config.play)
+    cfg.episode_length_s = training.episode_length_s
+    override(cfg, config.overrides, reserved=RESERVED, known=training)
+    cfg.scene.num_envs, cfg.auto_reset = config.num_envs, False
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            return ManagerBasedRlEnv(cfg, device=_name(device), render_mode="rgb_array" if config.render else None)
+    except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
+        raise SpecError([Problem(f"mjlab cannot create '{config.id}': {error}", "env")]) from error
+    finally:
+        _log.debug("mjlab", printed=printed.getvalue())
+
+
+def role_groups(name: str) -> dict[str, tuple[str, ...]]:
+    """The groups that the task's own training configuration gives to each role."""
+    return {role: tuple(groups) for role, groups in load_rl_cfg(name).obs_groups.items()}
+
+
+def time_limit(env: ManagerBasedRlEnv) -> int | None:
+    """The longest episode in steps, where the task has mjlab's time limit."""
+    terms: list[Any] = list(env.cfg.terminations.values())
+    return env.max_episode_length if any(term is not None and term.func is time_out for term in terms) else None
+
+
+def _name(device: torch.device) -> str:
+    """What Warp calls the device: it wants the number of a GPU."""
+    return f"cuda:{device.index or 0}" if device.type == "cuda" else str(device)
