@@ -26,6 +26,7 @@ TRAINED = [
 UNPUBLISHED = {
     "ppo_aerocuberotatezaxis",
     "ppo_go1joystickflatterrain",
+    "ppo_go1joystickflatterrain_envpool",
     "ppo_go1joystickroughterrain",
     "ppo_h1inplacegaittracking",
     "ppo_spotgetup",
