@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MJLAB := .venv-mjlab
 # uv does not read pip's settings: where pip is told of a folder of wheels, tell uv as well.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
@@ -20,8 +21,10 @@ setup: $(VENV)/.done  ## Create .venv with the lab and its tools.
 demo: setup  ## Train PPO on CartPole and write a report: about a minute.
 	$(BIN)/slmk run
 
-test: setup check  ## Lint, type-check and test everything.
+test: setup check $(MJLAB)/.done  ## Lint, type-check and test everything; mjlab in an environment of its own.
 	$(BIN)/pytest -n auto
+	$(MJLAB)/bin/pytest -n auto plugins/envs/mjlab plugins/envs/managed
+	$(MJLAB)/bin/pytest tests/test_specs.py -k mjlab
 
 nightly: setup  ## Test what takes minutes each: every environment of Playground.
 	$(BIN)/pytest -n auto -m nightly
@@ -38,11 +41,16 @@ docs: setup  ## Write the generated pages of docs/ again.
 	$(BIN)/python docs/generate.py
 
 clean:  ## Remove what make has made.
-	rm -rf $(VENV) .cache .benchmarks .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(MJLAB) .cache .benchmarks .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.done: $(MANIFESTS) | uv
 	test -x $(BIN)/python || $(UV) venv --quiet --python "$$(cat .python-version)" $(VENV)
 	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r pyproject.toml --group dev
+	touch $@
+
+$(MJLAB)/.done: $(MANIFESTS) | uv
+	test -x $(MJLAB)/bin/python || $(UV) venv --quiet --python "$$(cat .python-version)" $(MJLAB)
+	$(UV) pip install --quiet --compile-bytecode --python $(MJLAB)/bin/python --group mjlab
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.done

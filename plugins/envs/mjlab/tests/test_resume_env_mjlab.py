@@ -1,0 +1,78 @@
+"""A training run on mjlab that was killed goes on as if it never had been, bit for bit."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from slmk.testing.compare import first_difference
+
+pytest.importorskip("mjlab", reason="mjlab has an environment of its own: .venv-mjlab")
+
+ROOT = Path(__file__).parents[4]
+SMALL = {
+    "run.seeds": 1,
+    "run.env_steps": 1600,
+    "run.compile": "'off'",
+    "run.report_every": 160,
+    "run.checkpoint_every": 320,
+    "run.eval_every": 800,
+    "run.eval_episodes": 2,
+    "env.num_envs": 4,
+    "env.overrides": "{ episode_length_s = 1.0 }",
+    "algorithm.horizon": 20,
+    "algorithm.epochs": 1,
+    "reporter": "[]",
+}
+
+
+def slmk(*words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "slmk.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def started(out):
+    changes = [word for name, value in SMALL.items() for word in ("-s", f"{name}={value}")]
+    return slmk("run", str(ROOT / "specs" / "mjlab" / "ppo_cartpole_balance.toml"), *changes, "--out", str(out))
+
+
+def ended(process):
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, printed.decode()
+
+
+def rows(directory):
+    lines = (directory / "seed-0" / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+
+
+def tensors(directory):
+    newest = max((directory / "seed-0" / "checkpoints").glob("[0-9]*"))
+    return load_file(newest / "state.safetensors")
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_exactly(tmp_path):
+    """Killed with SIGKILL after its second checkpoint and resumed: every metric and every tensor is the same."""
+    straight = started(tmp_path / "straight")
+    killed = started(tmp_path / "killed")
+    deadline = time.monotonic() + 300
+    while len(list(tmp_path.glob("killed/*/*/seed-0/checkpoints/[0-9]*/state.json"))) < 2:
+        assert time.monotonic() < deadline
+        assert killed.poll() is None, killed.communicate()[0].decode()
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    (directory,) = tmp_path.glob("killed/*/*")
+    assert not (directory / "summary.json").exists()
+    ended(slmk("resume", str(directory)))
+    ended(straight)
+    (other,) = tmp_path.glob("straight/*/*")
+    assert rows(directory) == rows(other)
+    assert any("env/Episode_Reward/smooth_reward" in row for row in rows(other))
+    assert first_difference(tensors(directory), tensors(other)) is None
