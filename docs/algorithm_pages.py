@@ -105,7 +105,8 @@ def _result(path: Path, spec: dict[str, Any]) -> tuple[str, ...]:
     link = f"[`{path.parent.name}/{path.stem}`]({relpath(path, PAGES)})"
     result = _measured().get(name)
     if result is None:
-        steps, target = f"{spec['run']['env_steps']:,}", record.target_words(spec["target"])
+        steps = f"{spec['run']['env_steps']:,}"
+        target = record.target_words(spec["target"]) if "target" in spec else "none published"
         return link, spec["env"]["id"], steps, target, "not yet run", "", ""
     steps, target = f"{result['env_steps']:,}", record.target_words(result["summary"]["target"])
     seeds, reached = str(len(result["seeds"])), record.reached_words(result)
