@@ -99,13 +99,13 @@ class Learner:
         return {name: view for each in self._parameters.values() for name, view in each.views(each.flat).items()}
 
     def step(
-        self, *batch: Any, lr: float | Mapping[str, float], only: Sequence[str] = (), **scalars: float
+        self, *batch: Any, lr: float | Tensor | Mapping[str, float | Tensor], only: Sequence[str] = (), **scalars: float
     ) -> dict[str, Tensor]:
         """Update the parameters once, and target networks after them.
 
         Args:
             batch: trees of tensors, handed to every loss; their shapes should not change from step to step.
-            lr: learning rate, or that of each objective.
+            lr: learning rate, or that of each objective; as a 0-dim tensor it may come from the device.
             only: names of the objectives to take; empty for all.
             scalars: numbers that may change from step to step, handed to the losses as 0-dim tensors.
 
@@ -144,10 +144,10 @@ class Learner:
                 step.history.clear()
         return {name: total / counts[name] if counts[name] > 1 else total for name, total in sums.items()}
 
-    def latest(self, name: str, count: int = 1) -> float:
-        """Mean of one metric over the last `count` steps. Reads from the device: for stop rules only."""
+    def latest(self, name: str, count: int = 1) -> Tensor:
+        """Mean of one metric over the last `count` steps, (), on the device: a rule that compares it waits for it."""
         step = next(each for each in self._steps.values() if name in each.names)
-        return torch.stack(step.history[-count:])[:, step.names.index(name)].mean().item()
+        return torch.stack(step.history[-count:])[:, step.names.index(name)].mean()
 
     def state_dict(self) -> dict[str, Any]:
         """Parameters and optimiser state by objective, target networks, updates, and whether to compile."""
@@ -202,12 +202,15 @@ class Learner:
             self._steps[which] = UpdateStep(self._call, objectives, self._parameters, self._targets)
         return self._steps[which]
 
-    def _as_tensors(self, scalars: Mapping[str, float]) -> dict[str, Tensor]:
+    def _as_tensors(self, scalars: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
         """The scalars as 0-dim tensors, kept between steps so that a constant costs nothing."""
         for name, value in scalars.items():
             if name not in self._scalars:
-                self._scalars[name] = torch.full((), value, device=self._device)
-            elif self._last_scalars[name] != value:
+                self._scalars[name] = torch.zeros((), device=self._device)
+            if isinstance(value, Tensor):
+                self._scalars[name].copy_(value)
+                continue
+            if self._last_scalars.get(name) != value:
                 self._scalars[name].fill_(value)
             self._last_scalars[name] = value
         return {name: self._scalars[name] for name in scalars}

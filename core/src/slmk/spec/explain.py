@@ -12,7 +12,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from slmk.config import Config
 from slmk.errors import did_you_mean
 from slmk.spec.lines import KeyPath
-from slmk.spec.words import type_words, value_words
+from slmk.spec.words import alternatives, type_words, value_words
 
 __all__ = ["Mistake", "explain", "unknown_key_hint"]
 
@@ -117,8 +117,8 @@ def _schema_at(schema: Mapping[str, Any], path: KeyPath, definitions: Mapping[st
 def _branches(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if "$ref" in schema:
         yield from _branches(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    elif "anyOf" in schema:
-        for branch in schema["anyOf"]:
+    elif branches := alternatives(schema):
+        for branch in branches:
             yield from _branches(branch, definitions)
     else:
         yield schema

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["type_words", "value_words"]
+__all__ = ["alternatives", "type_words", "value_words"]
 
 _TYPES = {
     "string": "a string",
@@ -34,8 +34,8 @@ def type_words(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str
     """
     if "$ref" in schema:
         return type_words(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    if "anyOf" in schema:
-        words = [type_words(branch, definitions) for branch in schema["anyOf"] if branch.get("type") != "null"]
+    if branches := alternatives(schema):
+        words = [type_words(branch, definitions) for branch in branches if branch.get("type") != "null"]
         return " or ".join(dict.fromkeys(words))
     if "enum" in schema or "const" in schema:
         return " or ".join(value_literal(value) for value in schema.get("enum", [schema.get("const")]))
@@ -93,3 +93,8 @@ def value_literal(value: Any) -> str:
 
 def _shorten(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def alternatives(schema: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The schemas one of which a value has to fit; empty where there is no choice."""
+    return schema.get("anyOf") or schema.get("oneOf") or ()

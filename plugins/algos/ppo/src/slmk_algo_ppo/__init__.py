@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from slmk import AlgorithmConfig, Component, Fraction, NonNegative, Positive, PositiveInt, Schedule, hookimpl
+from pydantic import Discriminator, Tag
 
-__all__ = ["PPOConfig"]
+from slmk import AlgorithmConfig, Component, Config, Fraction, NonNegative, Positive, PositiveInt, Schedule, hookimpl
+
+__all__ = ["ByKL", "PPOConfig"]
+
+
+class ByKL(Config):
+    """A learning rate that follows the KL divergence of each minibatch from the policy that acted, as in RSL-RL."""
+
+    start: Positive = 1e-3
+    """The first rate."""
+    kl: Positive
+    """The wanted divergence in nats: above twice this the rate is divided by 1.5, below half of it multiplied."""
+    least: Positive = 1e-5
+    """The rate never falls below this."""
+    most: Positive = 1e-2
+    """The rate never rises above this."""
+
+
+def _kind(value: Any) -> str:
+    """What sort of learning rate is meant, so that mistakes in one are told as such."""
+    return "ByKL" if isinstance(value, ByKL) or (isinstance(value, Mapping) and "kl" in value) else "Schedule"
+
+
+Rate = Annotated[Annotated[Schedule, Tag("Schedule")] | Annotated[ByKL, Tag("ByKL")], Discriminator(_kind)]
+"""A schedule over the run, or a rate that follows the divergence."""
 
 
 class PPOConfig(AlgorithmConfig):
@@ -23,8 +47,8 @@ class PPOConfig(AlgorithmConfig):
     """Passes over each rollout."""
     minibatches: PositiveInt = 32
     """Equal parts into which each pass splits the rollout, shuffled over time and environments."""
-    lr: Schedule = 3e-4
-    """Learning rate of Adam."""
+    lr: Rate = 3e-4
+    """Learning rate of Adam; ``{ kl = 0.01 }`` for one that follows the KL divergence."""
     gamma: Fraction = 0.99
     """Discount per step."""
     lam: Fraction = 0.95
@@ -51,7 +75,9 @@ class PPOConfig(AlgorithmConfig):
     """Initial log standard deviation of continuous actions."""
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """The rollout must split into equal minibatches, of two samples at least."""
+        """The rollout must split into equal minibatches, of two samples at least; a rate starts within its limits."""
+        if isinstance(self.lr, ByKL) and not self.lr.least <= self.lr.start <= self.lr.most:
+            yield "lr.start", f"the rate has to start between least ({self.lr.least:g}) and most ({self.lr.most:g})"
         if "env" not in spec:
             return
         size = self.horizon * spec["env"].num_envs

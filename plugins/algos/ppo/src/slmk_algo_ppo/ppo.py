@@ -15,7 +15,8 @@ from slmk.toolbox.rewards import ReturnScaler, explained_variance
 from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised
 from slmk.toolbox.schedules import at
 from slmk.toolbox.surrogates import clipped_surrogate
-from slmk_algo_ppo import PPOConfig
+from slmk_algo_ppo import ByKL, PPOConfig
+from slmk_algo_ppo.rate import KLRate
 
 __all__ = ["PPO"]
 
@@ -49,6 +50,7 @@ class PPO(PolicyBased):
             compile=parts.compile,
             steps_ahead=parts.iterations * config.epochs * config.minibatches,
         )
+        self.rate = KLRate(config.lr, env.device) if isinstance(config.lr, ByKL) else None
         self.scaler = ReturnScaler(config.gamma, env.num_envs, env.device)
 
     def learn(self, memory: Memory, progress: float) -> Metrics:
@@ -56,15 +58,20 @@ class PPO(PolicyBased):
         config = self.config
         rollout = memory.take()
         data, size = self.prepare(rollout), self.model.windows.count(rollout.reward.numel())
-        lr, clip, entropy = (at(value, progress) for value in (config.lr, config.clip, config.entropy))
+        clip, entropy = at(config.clip, progress), at(config.entropy, progress)
+        lr = at(config.lr, progress) if self.rate is None else self.rate.value
         for _ in range(config.epochs):
             for index in self.minibatches(size):
                 self.learner.step(data, index, lr=lr, clip=clip, entropy=entropy)
+                if self.rate is not None:
+                    self.rate.follow(self.learner.latest("policy/kl"))
             if config.target_kl and self.learner.latest("policy/kl", config.minibatches) > config.target_kl:
                 break
         self.model.observe(rollout.obs)
-        explained = explained_variance(data["returns"], data["value"])
-        return self.learner.metrics() | {"value/explained_variance": explained}
+        metrics = {"value/explained_variance": explained_variance(data["returns"], data["value"])}
+        if self.rate is not None:
+            metrics["update/lr"] = self.rate.value.clone()
+        return self.learner.metrics() | metrics
 
     def minibatches(self, size: int) -> Tensor:
         """A random permutation of all samples (or windows) as (minibatches, size / minibatches) indices."""
