@@ -13,4 +13,4 @@ class TestMjlab(EnvContract):
     """The contract."""
 
     component = "mjlab"
-    options: ClassVar = {"id": "Mjlab-Cartpole-Balance", "overrides": {"episode_length_s": 1.0}}
+    options: ClassVar = {"id": "Mjlab-Cartpole-Balance", "overrides": {"episode_length_s": 0.2, "decimation": 1}}

@@ -106,7 +106,7 @@ def _children(owner: Any) -> list[tuple[Any, Any]]:
 def _is_value(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_value(item) and not isinstance(item, Tensor | np.ndarray) for item in value)
-    return value is None or isinstance(value, bool | int | float | str | Tensor | np.ndarray)
+    return value is None or isinstance(value, bool | int | float | str | np.generic | Tensor | np.ndarray)
 
 
 def _is_held(value: Any) -> bool:
@@ -128,8 +128,17 @@ def _put(owner: Any, key: Any, present: Any, saved: Any) -> None:
                 present.copy_(saved)
         else:
             _set(owner, key, saved.clone())
-    elif isinstance(present, Tensor) or present != (saved := tuple(saved) if isinstance(present, tuple) else saved):
-        _set(owner, key, saved)
+    elif isinstance(present, Tensor) or present != _like(present, saved):
+        _set(owner, key, _like(present, saved))
+
+
+def _like(present: Any, saved: Any) -> Any:
+    """What was saved, with tuples for the lists that a file made of them."""
+    if not isinstance(saved, list | tuple):
+        return saved
+    inner = present if isinstance(present, list | tuple) and len(present) == len(saved) else saved
+    items = [_like(a, b) for a, b in zip(inner, saved, strict=True)]
+    return tuple(items) if isinstance(present, tuple) else items
 
 
 def _set(owner: Any, key: Any, value: Any) -> None:
