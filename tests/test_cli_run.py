@@ -69,6 +69,9 @@ def test_eval_scores_a_run_and_films_it(run, tmp_path):
     assert len(frames) == pytest.approx(steps, abs=1)
     assert frames[0].shape == (400, 600, 3)
     assert frames[0].std() > 1
+    done = slmk("eval", run / "seed-1", "--episodes", 1, "--video", tmp_path / "film")
+    assert done.returncode == 1
+    assert done.stderr.endswith("film: its name has to end in .mp4 or .gif\n")
 
 
 def test_list_shows_the_run(run):

@@ -15,6 +15,8 @@ __all__ = ["Film", "Window"]
 
 FPS = 30
 """Frames per second, of the window and of the video."""
+FORMATS = (".mp4", ".gif")
+"""Suffixes of video files."""
 
 Frame = npt.NDArray[np.uint8]
 
@@ -65,9 +67,16 @@ class Window:
 
 
 class Film:
-    """A video file of RGB frames; the suffix names the format (imageio: .mp4, .gif)."""
+    """A video file of RGB frames; the suffix names the format."""
 
     def __init__(self, path: Path) -> None:
+        """Write to `path`.
+
+        Raises:
+            RunError: its suffix names no format of a video.
+        """
+        if path.suffix.lower() not in FORMATS:
+            raise RunError(f"cannot write the video {path}: its name has to end in {' or '.join(FORMATS)}")
         self.path = path
 
     def __enter__(self) -> Film:
@@ -75,8 +84,10 @@ class Film:
             import imageio.v2 as imageio
         except ModuleNotFoundError as error:
             raise RunError("a video needs imageio: pip install 'slmk[video]'") from error
-        options: dict[str, Any] = {"fps": FPS} if self.path.suffix != ".gif" else {"duration": 1000 / FPS, "loop": 0}
-        if self.path.suffix == ".mp4":
+        options: dict[str, Any] = (
+            {"fps": FPS} if self.path.suffix.lower() != ".gif" else {"duration": 1000 / FPS, "loop": 0}
+        )
+        if self.path.suffix.lower() == ".mp4":
             options["macro_block_size"] = 2
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
