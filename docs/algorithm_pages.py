@@ -106,7 +106,7 @@ def _result(path: Path, spec: dict[str, Any]) -> tuple[str, ...]:
     result = _measured().get(name)
     if result is None:
         steps = f"{spec['run']['env_steps']:,}"
-        target = record.target_words(spec["target"]) if "target" in spec else "none published"
+        target = record.target_words(spec.get("target"))
         return link, spec["env"]["id"], steps, target, "not yet run", "", ""
     steps, target = f"{result['env_steps']:,}", record.target_words(result["summary"]["target"])
     seeds, reached = str(len(result["seeds"])), record.reached_words(result)

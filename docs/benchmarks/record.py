@@ -80,26 +80,30 @@ def spec_files() -> list[Path]:
     return [path for path in sorted(SPECS.rglob("*.toml")) if path.name[0] != "_" and path.name != "baselines.toml"]
 
 
-def target_words(target: dict[str, Any]) -> str:
+def target_words(target: dict[str, Any] | None) -> str:
     """A target's score and who says so."""
-    return f"{target['score']:g} ({target['source']})"
+    return f"{target['score']:g} ({target['source']})" if target else "none published"
 
 
 def score_words(result: dict[str, Any]) -> str:
-    """The score that the target names: its mean and standard deviation over seeds."""
-    score, measure = _score(result), MEASURES[result["summary"]["target"]["metric"]]
+    """The score that the target names, or the usual one: its mean and standard deviation over seeds."""
+    score, measure = _score(result), MEASURES[_metric(result)]
     spread = "" if score["std"] is None else f" ± {score['std']:.1f}"
     return f"{score['mean']:.1f}{spread}{measure}"
 
 
 def reached_words(result: dict[str, Any]) -> str:
-    """Whether the score is as high as the target."""
-    return "yes" if result["summary"]["target"]["reached"] else "no"
+    """Whether the score is as high as the target, if there is one."""
+    target = result["summary"]["target"]
+    return "–" if target is None else "yes" if target["reached"] else "no"
+
+
+def _metric(result: dict[str, Any]) -> str:
+    return (result["summary"]["target"] or {"metric": "final_return_ma"})["metric"]
 
 
 def _score(result: dict[str, Any]) -> dict[str, Any]:
-    summary = result["summary"]
-    score: dict[str, Any] = summary["scores"][summary["target"]["metric"]]
+    score: dict[str, Any] = result["summary"]["scores"][_metric(result)]
     return score
 
 
