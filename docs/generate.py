@@ -1,7 +1,7 @@
-"""Writes the generated pages of the documentation: hooks, command line, plugins, algorithms, lists in other pages.
+"""Writes the generated pages of the documentation: hooks, command line, plugins, components, lists in other pages.
 
 ``python docs/generate.py`` writes them; `tests/test_docs.py` compares. Everything is read from docstrings, click
-commands, the registry, READMEs of algorithms and results files, so a page is mended where what it describes is.
+commands, the registry, READMEs of plugins and results files, so a page is mended where what it describes is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Final
 
 import click
-from algorithm_pages import algorithm_pages, algorithms_table
+from component_pages import algorithms_table, component_pages
 from page_parts import BUILT_IN, HEAD, first_party, inline, markdown, options_table, table, with_part
 
 import slmk
@@ -74,7 +74,7 @@ def pages() -> dict[Path, str]:
             "plugins",
             components_table(registry),
         ),
-        **algorithm_pages(registry),
+        **component_pages(registry),
     }
 
 

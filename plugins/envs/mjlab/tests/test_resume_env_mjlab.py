@@ -79,7 +79,7 @@ def test_a_killed_run_resumes_exactly(tmp_path):
     """Killed with SIGKILL after its second checkpoint and resumed: every metric and every tensor is the same."""
     straight = started(tmp_path / "straight")
     killed = started(tmp_path / "killed")
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while len(list(tmp_path.glob("killed/*/*/seed-0/checkpoints/[0-9]*/state.json"))) < 2:
         assert time.monotonic() < deadline
         assert killed.poll() is None, killed.communicate()[0].decode()

@@ -1,9 +1,11 @@
-"""The page of each algorithm: the README of its plugin, its options, and what was measured beside what is published."""
+"""The page of each algorithm and of each environment backend: the README of its plugin, its options, and what was
+measured beside what is published."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from os.path import normpath, relpath
@@ -14,27 +16,53 @@ from typing import Any, Final
 import tomli
 from page_parts import HEAD, first_party, options_table, table
 
-from slmk.component import Component
+from slmk.component import Component, Kind
 from slmk.errors import Problem
 from slmk.registry import Registry
 from slmk.spec.document import read
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent
-PAGES: Final = DOCS / "algorithms"
 _LINK = re.compile(r"(\]\()([^)\s]+)(?=\))")
-_README = re.compile(r"plugins/algos/(\w+)/README\.md")
 _USES = {"take": "on-policy", "sample": "off-policy", "none": "none"}
 """What an algorithm learns from, by its need of a memory."""
 _RANDOM = "random"
 """What every score is compared with: it has no specs, but a measured return for each environment."""
 
 
-def algorithm_pages(registry: Registry) -> dict[Path, str]:
-    """The content of each first-party algorithm's page and of the list of them, by path."""
-    found = (registry.find("algo", row.name) for row in first_party(registry, "algo"))
-    pages = {PAGES / f"{each.name}.md": _page(each) for each in found if isinstance(each, Component)}
-    return {PAGES / "README.md": _index(registry), **pages}
+@dataclass(frozen=True)
+class Family:
+    """A kind of component whose members have pages."""
+
+    kind: Kind
+    plugins: str
+    """The folder of ``plugins/`` in which they are."""
+    section: str
+    """The table of a spec that names one."""
+    pages: Path
+    """Where their pages go."""
+    prefix: str
+    """What the names of their distributions begin with."""
+
+
+ALGORITHMS: Final = Family("algo", "algos", "algorithm", DOCS / "algorithms", "slmk-algo-")
+ENVIRONMENTS: Final = Family("env", "envs", "env", DOCS / "environments", "slmk-env-")
+FAMILIES: Final = (ALGORITHMS, ENVIRONMENTS)
+
+
+def component_pages(registry: Registry) -> dict[Path, str]:
+    """The content of each first-party algorithm's and backend's page, and of the lists of them, by path."""
+    places = {
+        ROOT / "plugins" / family.plugins / row.name / "README.md": (family, row.name)
+        for family in FAMILIES
+        for row in first_party(registry, family.kind)
+    }
+    moved = {readme: family.pages / f"{name}.md" for readme, (family, name) in places.items()}
+    return {
+        ALGORITHMS.pages / "README.md": _algorithms_index(registry),
+        ENVIRONMENTS.pages / "README.md": _environments_index(registry),
+        **{moved[readme]: _page(*place, registry, moved) for readme, place in places.items()},
+    }
 
 
 def algorithms_table(registry: Registry, folder: str) -> str:
@@ -49,7 +77,7 @@ def algorithms_table(registry: Registry, folder: str) -> str:
     return table(("Algorithm", "What it is", "Learns from", "Networks"), rows)
 
 
-def _index(registry: Registry) -> str:
+def _algorithms_index(registry: Registry) -> str:
     intro = (
         "Each page says what the algorithm is, when to use it, which function is which equation, where it departs\n"
         "from the papers, what its metrics and options mean, and what was measured beside what is published.\n"
@@ -58,37 +86,47 @@ def _index(registry: Registry) -> str:
     return "\n".join(["# Algorithms\n", HEAD, intro, algorithms_table(registry, ""), after])
 
 
-def _page(found: Component) -> str:
-    folder = ROOT / "plugins" / "algos" / found.name
+def _environments_index(registry: Registry) -> str:
+    intro = (
+        "Each page says what a backend offers, what its steps promise, what its options mean, and which specs use it,\n"
+        "with targets and what was measured.\n"
+    )
+    names = [row.name for row in first_party(registry, "env")]
+    rows = [(f"[`{name}`]({name}.md)", registry.component("env", name).summary) for name in names]
+    after = "[All results](../benchmarks/README.md) in one table. [How to write one](../tutorial-env.md).\n"
+    return "\n".join(["# Environments\n", HEAD, intro, table(("Backend", "What it is"), rows), after])
+
+
+def _page(family: Family, name: str, registry: Registry, moved: Mapping[Path, Path]) -> str:
+    folder = ROOT / "plugins" / family.plugins / name
     _, _, body = (folder / "README.md").read_text(encoding="utf-8").partition("\n")
-    home = f"[`slmk-algo-{found.name.replace('_', '-')}`]({relpath(folder, PAGES)})"
-    options = f"## Options\n\nThose of {home}, under `[algorithm]`:\n\n{options_table(found.config)}"
-    results = _random_returns() if found.name == _RANDOM else _results(found.name)
-    return "\n".join([f"# {found.name}\n", HEAD, _moved(body.strip(), folder), "", options, results])
+    home = f"[`{family.prefix}{name.replace('_', '-')}`]({relpath(folder, family.pages)})"
+    found = registry.component(family.kind, name)
+    options = f"## Options\n\nThose of {home}, under `[{family.section}]`:\n\n{options_table(found.config)}"
+    results = _random_returns() if (family, name) == (ALGORITHMS, _RANDOM) else _results(family, name)
+    return "\n".join([f"# {name}\n", HEAD, _moved(body.strip(), folder, family.pages, moved), "", options, results])
 
 
-def _moved(text: str, folder: Path) -> str:
-    """Markdown of a README in `folder` with links that are right on a page; READMEs of algorithms become pages."""
+def _moved(text: str, folder: Path, pages: Path, moved: Mapping[Path, Path]) -> str:
+    """Markdown of a README in `folder` with links that are right in the folder `pages`, to where files `moved`."""
 
-    def moved(match: re.Match[str]) -> str:
+    def link(match: re.Match[str]) -> str:
         path, hash_, anchor = match[2].partition("#")
         if not path or re.match(r"\w+:", path):
             return match[0]
         target = Path(normpath(folder / path))
-        if algorithm := _README.fullmatch(target.relative_to(ROOT).as_posix()):
-            target = PAGES / f"{algorithm[1]}.md"
-        return f"{match[1]}{relpath(target, PAGES)}{hash_}{anchor}"
+        return f"{match[1]}{relpath(moved.get(target, target), pages)}{hash_}{anchor}"
 
     fences = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
-    return "".join(part if part.startswith("```") else _LINK.sub(moved, part) for part in fences)
+    return "".join(part if part.startswith("```") else _LINK.sub(link, part) for part in fences)
 
 
 # Results
 
 
-def _results(algorithm: str) -> str:
-    """Every spec with that algorithm: its target, and what was measured."""
-    rows = [_result(path, spec) for path, spec in _specs() if spec["algorithm"]["name"] == algorithm]
+def _results(family: Family, name: str) -> str:
+    """Every spec with that component: its target, and what was measured."""
+    rows = [_result(path, spec, family.pages) for path, spec in _specs() if spec[family.section]["name"] == name]
     if not rows:
         return "## Results\n\nNo spec of this repository uses it, so there is nothing measured yet.\n"
     intro = (
@@ -100,9 +138,9 @@ def _results(algorithm: str) -> str:
     return f"## Results\n\n{intro}\n{table(header, rows)}"
 
 
-def _result(path: Path, spec: dict[str, Any]) -> tuple[str, ...]:
+def _result(path: Path, spec: dict[str, Any], pages: Path) -> tuple[str, ...]:
     record, name = _record(), path.relative_to(ROOT).as_posix()
-    link = f"[`{path.parent.name}/{path.stem}`]({relpath(path, PAGES)})"
+    link = f"[`{path.parent.name}/{path.stem}`]({relpath(path, pages)})"
     result = _measured().get(name)
     if result is None:
         steps = f"{spec['run']['env_steps']:,}"
