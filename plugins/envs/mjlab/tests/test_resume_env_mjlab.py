@@ -34,19 +34,28 @@ SMALL = {
 }
 
 
-def slmk(*words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "slmk.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+SECONDS = 600
+"""The longest that a run may take, on a machine that has to compile Warp's kernels and does other things besides."""
 
 
-def started(out):
-    changes = [word for name, value in SMALL.items() for word in ("-s", f"{name}={value}")]
-    return slmk("run", str(SPEC), *changes, "--out", str(out))
+@pytest.fixture
+def slmk():
+    """Starts the command; what still runs after the test is killed."""
+    started = []
+
+    def start(*words):
+        words = [sys.executable, "-m", "slmk.cli", *map(str, words)]
+        started.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def ended(process):
-    printed, _ = process.communicate(timeout=300)
+    printed, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, printed.decode()
 
 
@@ -75,11 +84,11 @@ def test_a_run_goes_on_bit_for_bit():
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_exactly(tmp_path):
+def test_a_killed_run_resumes_exactly(tmp_path, slmk):
     """Killed with SIGKILL after its second checkpoint and resumed: every metric and every tensor is the same."""
-    straight = started(tmp_path / "straight")
-    killed = started(tmp_path / "killed")
-    deadline = time.monotonic() + 600
+    changes = [word for name, value in SMALL.items() for word in ("-s", f"{name}={value}")]
+    straight, killed = (slmk("run", SPEC, *changes, "--out", tmp_path / name) for name in ("straight", "killed"))
+    deadline = time.monotonic() + SECONDS
     while len(list(tmp_path.glob("killed/*/*/seed-0/checkpoints/[0-9]*/state.json"))) < 2:
         assert time.monotonic() < deadline
         assert killed.poll() is None, killed.communicate()[0].decode()
@@ -88,7 +97,7 @@ def test_a_killed_run_resumes_exactly(tmp_path):
     killed.wait()
     (directory,) = tmp_path.glob("killed/*/*")
     assert not (directory / "summary.json").exists()
-    ended(slmk("resume", str(directory)))
+    ended(slmk("resume", directory))
     ended(straight)
     (other,) = tmp_path.glob("straight/*/*")
     assert rows(directory) == rows(other)
