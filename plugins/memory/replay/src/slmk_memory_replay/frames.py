@@ -44,7 +44,7 @@ class Stacked:
 
     def begin(self, step: int, stack: Tensor, env: Tensor, oldest: int) -> None:
         """Store the stacks (N, k, *frame) of `step`; those of environments `env` (E,) are the first of an episode."""
-        self.column.step(step).copy_(self.newest(stack))
+        self.column.write(step, self.newest(stack))
         if len(env):
             self._starts.append(env + step * self._num_envs, {"padding": stack[env, :-1]}, oldest)
 

@@ -30,11 +30,11 @@ class Whole:
 
     def begin(self, step: int, x: Tensor, env: Tensor, oldest: int) -> None:
         """Store the observations (N, *shape) of a step."""
-        self.column.step(step).copy_(x)
+        self.column.write(step, x)
 
     def follow(self, step: int, before: Tensor, x: Tensor, final: Tensor, env: Tensor, oldest: int) -> None:
         """Store the observations (N, *shape) of a step that came after another."""
-        self.column.step(step).copy_(x)
+        self.column.write(step, x)
 
     def forget(self, step: int) -> None:
         """Nothing to forget: a column is written over."""

@@ -64,13 +64,15 @@ class Ring:
         self._columns = {name: layout.column(x) for name, x in values.items()}
         self._ends = self._columns["ends"]
         self._ends.data.fill_(True)  # Nothing came before the first step.
+        self._ended = torch.empty(0)
+        """Whether the episode of each of the newest transitions ended with it, (N,)."""
         self._observations = Observations(obs, layout.stacks, self._ends, layout.num_envs, layout.column)
 
     @classmethod
     def for_step(cls, layout: Layout, obs: Obs, act: Act, step: Step) -> Ring:
         """An empty ring for steps like this one."""
         kept = {name: x[:, -1] if name in layout.stacks else x for name, x in obs.items()}
-        return cls(layout, _values(act, step), kept)
+        return cls(layout, {**_values(act, step), "ends": step.terminated}, kept)
 
     @classmethod
     def from_state(cls, layout: Layout, state: Mapping[str, Any]) -> Ring:
@@ -79,6 +81,8 @@ class Ring:
         ring._count = state["count"]
         for name, column in ring._columns.items():
             column.fill(state["columns"][name])
+        newest = ring._count - 1
+        ring._ended = ring._columns["terminated"].step(newest) | ring._columns["truncated"].step(newest)
         ring._observations.load_state_dict(state["obs"])
         return ring
 
@@ -106,7 +110,9 @@ class Ring:
         self._go_on(obs)
         self._observations.follow(obs, step)
         for name, x in _values(act, step).items():
-            self._columns[name].step(self._count).copy_(x)
+            self._columns[name].write(self._count, x)
+        self._ends.write(self._count, True)  # Until something follows.
+        self._ended = step.terminated | step.truncated
         self._count += 1
 
     def onward(self, row: Tensor, steps: Tensor) -> Tensor:
@@ -169,10 +175,9 @@ class Ring:
         if self._count == 0:
             self._observations.begin(obs)
             return
-        ends, step = self._ends.step(self._count - 1), self._count - 1
-        torch.logical_or(self._columns["terminated"].step(step), self._columns["truncated"].step(step), out=ends)
+        self._ends.write(self._count - 1, self._ended)
         if not self._observations.continues(obs):  # A resumed run had to begin new episodes.
-            ends.fill_(True)
+            self._ends.write(self._count - 1, True)
             self._observations.begin(obs)
 
 
@@ -183,6 +188,5 @@ def _values(act: Act, step: Step) -> dict[str, Tensor]:
         "reward": step.reward,
         "terminated": step.terminated,
         "truncated": step.truncated,
-        "ends": torch.ones_like(step.terminated),  # Until something follows.
         **{EXTRA + name: x for name, x in act.extras.items()},
     }
