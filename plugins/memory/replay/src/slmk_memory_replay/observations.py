@@ -22,6 +22,7 @@ class Whole:
         """Keep observations in `column`."""
         self.column = column
         self._num_envs = num_envs
+        self._size = len(column.data)
 
     @staticmethod
     def newest(x: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ class Whole:
 
     def after(self, row: Tensor, oldest: int) -> Tensor:
         """What was acted on next: (B, *shape). Where the episode ended, it is still to be replaced."""
-        return self.column.read((row + self._num_envs) % len(self.column.data))
+        return self.column.read((row + self._num_envs) % self._size)
 
     @property
     def nbytes(self) -> int:
@@ -88,6 +89,7 @@ class Observations:
         self._ends = ends
         self._size = len(ends.data)
         self._finals = Log({name: column.data for name, column in columns.items()}, self._size)
+        self._num_envs = num_envs
         self._env = torch.arange(num_envs, device=ends.data.device)
         self._step = 0
         """The newest step of which there are observations."""
@@ -114,9 +116,9 @@ class Observations:
         Raises:
             ValueError: a stack does not continue the one before it.
         """
-        env, number = self._ended(outcome), self._step * len(self._env)
+        env, number = self._ended(outcome), self._step * self._num_envs
         self._step += 1
-        if len(env):
+        if env.numel():
             finals = {name: group.newest(outcome.final_obs[name][env]) for name, group in self._groups.items()}
             self._finals.append(env + number, finals, self._oldest)
         for name, group in self._groups.items():
@@ -131,7 +133,7 @@ class Observations:
         """What came of them, within the same episode: groups (B, *shape)."""
         obs = {name: group.after(row, self._oldest) for name, group in self._some(names)}
         place = places(self._ends.read(row))
-        if len(self._finals) and (isinstance(place, slice) or len(place)):
+        if len(self._finals) and (isinstance(place, slice) or place.numel()):
             is_final, slot = self._finals.find(row[place], self._oldest)
             for name, group in self._some(names):
                 overlay(group.newest(obs[name]), place, is_final, self._finals.values[name][slot])
@@ -167,7 +169,7 @@ class Observations:
     @property
     def _oldest(self) -> int:
         """The oldest number of which there are observations in the ring."""
-        return (self._step + 1) * len(self._env) - self._size
+        return (self._step + 1) * self._num_envs - self._size
 
     def _ended(self, outcome: Step) -> Tensor:
         """The environments (E,) in which an episode ended, as far as that has to be known."""
@@ -179,7 +181,7 @@ class Observations:
         """Keep what came after the newest transitions, before something else is written there."""
         number = self._numbers(self._step - 1)
         after = self.after(number % self._size)
-        self._finals.cut((self._step - 1) * len(self._env))
+        self._finals.cut((self._step - 1) * self._num_envs)
         kept = {name: group.newest(after[name]) for name, group in self._groups.items()}
         self._finals.append(number, kept, self._oldest)
 
@@ -188,7 +190,7 @@ class Observations:
 
     def _numbers(self, step: int) -> Tensor:
         """The numbers of the N transitions of a step."""
-        return self._env + step * len(self._env)
+        return self._env + step * self._num_envs
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

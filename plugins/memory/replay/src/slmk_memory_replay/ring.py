@@ -153,8 +153,8 @@ class Ring:
             terminated=self._columns["terminated"].read(last),
             truncated=self._columns["truncated"].read(last),
             extras={name.removeprefix(EXTRA): x for name, x in columns.items()},
-            discount=torch.full((len(first),), discount, device=first.device),
-            weight=torch.ones(len(first), device=first.device),
+            discount=torch.full(first.shape, discount, device=first.device),
+            weight=torch.ones(first.shape, device=first.device),
             index=first,
         )
 
