@@ -34,6 +34,9 @@ _FOREIGN = ("mujoco", "mujoco_warp", "warp")
 """Packages whose objects are handles of their libraries."""
 _HELD = (wp.float32, wp.int32, wp.bool, wp.uint8, wp.vec2, wp.vec3, wp.vec4, wp.quat, wp.mat33)
 """What arrays of Warp may consist of; others hold handles, which mean nothing to another process."""
+_ISLANDS = ("island_", "map_", "nidof", "nisland", "tree_island", "dof_island", "efc_island")
+"""How names of arrays begin that say which constraints hang together: made anew by a step that needs them, and else
+never written at all."""
 _FORGOTTEN = {"extras", "obs_buf", "_obs_buffer", "reward_buf", "reset_buf", "reset_terminated", "reset_time_outs"}
 """Attributes that every step writes before anything reads them."""
 
@@ -66,7 +69,7 @@ def restore(env: ManagerBasedRlEnv, state: Mapping[str, Any]) -> None:
 
 def _physics(sim: Simulation) -> dict[str, Tensor]:
     """The arrays of the simulation as tensors of the same memory."""
-    data = {f"data.{name}": value for name, value in vars(sim.wp_data).items()}
+    data = {f"data.{name}": x for name, x in vars(sim.wp_data).items() if not name.startswith(_ISLANDS)}
     model = {f"model.{name}": getattr(sim.wp_model, name) for name in sorted(sim.expanded_fields)}
     return {name: wp.to_torch(value) for name, value in (data | model).items() if _is_held(value)}
 
