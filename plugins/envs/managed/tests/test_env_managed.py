@@ -175,7 +175,7 @@ class Config:
     rewards: dict[str, Term] = field(default_factory=lambda: {"alive": Term()})
 
 
-RESERVED = {"scene.num_envs": "num_envs"}
+RESERVED = {"scene.num_envs": "set env.num_envs instead"}
 
 
 def test_overrides_reach_dataclasses_and_dicts():

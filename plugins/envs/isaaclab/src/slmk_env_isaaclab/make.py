@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["make"]
 
-RESERVED = {"scene.num_envs": "num_envs", "sim.device": "…, or run.device", "seed": "…, or run.seed"}
-"""Values of a task's configuration that the backend sets."""
+RESERVED = {
+    "scene.num_envs": "set env.num_envs instead",
+    "sim.device": "set run.device instead",
+    "seed": "set run.seed instead",
+}
+"""Values of a task's configuration that the backend sets, with what to do instead."""
 CONFIG = "env_cfg_entry_point"
 """Under this name the tasks of Isaac Lab register their configuration."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from slmk.errors import Problem, SpecError, did_you_mean
+from slmk.toolbox.tables import flattened
 
 __all__ = ["override"]
 
@@ -19,14 +20,14 @@ def override(
     Args:
         cfg: the config.
         overrides: values by dotted path, or tables of such: ``{"rewards.alive.weight": 2.0}``.
-        reserved: dotted paths that are options of the backend, each with the option's name.
+        reserved: dotted paths of values that the backend sets, each with what to do instead.
         known: a config by which to check instead; what `cfg` lacks of it is left out.
         path: the table of the spec that holds ``overrides``, for messages.
 
     Raises:
         SpecError: a path leads nowhere, to a part that has values of its own, or to a value of another type.
     """
-    flat = dict(_flattened(overrides))
+    flat = flattened(overrides)
     problems = [problem for key, value in flat.items() for problem in _problems(known or cfg, key, value, reserved)]
     if problems:
         raise SpecError([dataclasses.replace(each, path=f"{path}.overrides.{each.path}") for each in problems])
@@ -34,14 +35,6 @@ def override(
         owner, name = _owner(cfg, key)
         if owner is not None and name in _names(owner):
             _set(owner, name, value)
-
-
-def _flattened(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _names(part: Any) -> tuple[str, ...]:
@@ -67,7 +60,7 @@ def _owner(cfg: Any, key: str) -> tuple[Any, str]:
 
 def _problems(cfg: Any, key: str, value: Any, reserved: Mapping[str, str]) -> Iterator[Problem]:
     if key in reserved:
-        yield Problem("this is an option of the backend", key, hint=f"set env.{reserved[key]} instead")
+        yield Problem("the backend sets this itself", key, hint=reserved[key])
         return
     part = cfg
     for depth, name in enumerate(way := key.split(".")):

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["make", "role_groups", "time_limit"]
 
-RESERVED = {"scene.num_envs": "num_envs", "seed": "…, or run.seed", "auto_reset": "… to nothing: it has to be off"}
-"""Values of mjlab's configuration that the backend sets."""
+RESERVED = {
+    "scene.num_envs": "set env.num_envs instead",
+    "seed": "set run.seed instead",
+    "auto_reset": "it has to be off, so that last observations are true ones",
+}
+"""Values of mjlab's configuration that the backend sets, with what to do instead."""
 _log = structlog.get_logger()
 # Otherwise a line for each of some hundred kernels, at every start.
 warp.config.log_level = max(warp.config.log_level, warp.LOG_WARNING)

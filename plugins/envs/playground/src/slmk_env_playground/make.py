@@ -11,6 +11,7 @@ import jax
 from mujoco_playground import registry
 
 from slmk.errors import Problem, SpecError, did_you_mean
+from slmk.toolbox.tables import flattened
 from slmk_env_playground.assets import provide_menagerie
 from slmk_env_playground.simulation import Simulation
 
@@ -72,14 +73,6 @@ def _simulation(
         except (KeyError, TypeError, ValueError, NotImplementedError) as error:
             raise SpecError([Problem(f"Playground cannot create '{name}': {error}", "env")]) from error
         return Simulation(env, num_envs, limit, action_repeat, full_reset, randomizer)
-
-
-def flattened(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _problems(name: str, overrides: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[Problem]:

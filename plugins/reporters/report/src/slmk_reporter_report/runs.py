@@ -14,6 +14,7 @@ import tomli
 from slmk import RunError
 from slmk.builtin.jsonl import read_rows
 from slmk.metrics import session_summary, trial_summary
+from slmk.toolbox.tables import flattened
 
 __all__ = ["Row", "RunData", "differences", "labels", "read_run"]
 
@@ -83,16 +84,10 @@ def labels(runs: Sequence[RunData]) -> list[str]:
 
 def differences(runs: Sequence[RunData]) -> list[tuple[str, list[Any]]]:
     """Keys of the resolved specs that have not the same value in all runs, each with the values (None: not there)."""
-    specs = [dict(_flatten(tomli.loads(run.resolved))) for run in runs]
+    specs = [flattened(tomli.loads(run.resolved)) for run in runs]
     keys = dict.fromkeys(key for spec in specs for key in spec)
     values = [(key, [spec.get(key) for spec in specs]) for key in keys]
     return [(key, row) for key, row in values if any(value != row[0] for value in row)]
-
-
-def _flatten(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        return [(path, value)]
-    return [leaf for key, inner in value.items() for leaf in _flatten(inner, f"{path}.{key}" if path else key)]
 
 
 def _stored_summary(directory: Path, rows: Mapping[int, Sequence[Row]]) -> dict[str, Any] | None:
