@@ -90,11 +90,12 @@ def test_the_loop_costs_a_tenth_at_most(num_envs, throughput, benchmark):
 
     def by_hand():
         obs = run.obs
-        for _ in itertools.repeat(None, HORIZON):
-            act = algorithm.act(obs, 0.0)
-            step = env.step(act.action)
-            memory.add(obs, act, step)
-            obs = step.obs
+        with torch.no_grad():
+            for _ in itertools.repeat(None, HORIZON):
+                act = algorithm.act(obs, 0.0)
+                step = env.step(act.action)
+                memory.add(obs, act, step)
+                obs = step.obs
         run.obs = obs
         memory.take()
 

@@ -27,13 +27,14 @@ def iterate(run: Run) -> Iterator[Metrics]:
     env, algorithm, memory, tracker, recurrence = run.env, run.algorithm, run.memory, run.tracker, run.recurrence
     while run.env_steps < run.blueprint.run.env_steps:
         progress = run.progress
-        for _ in range(algorithm.horizon):
-            act = algorithm.act(run.obs, progress)
-            step = recurrence.follow(run.obs, env.step(act.action))
-            if memory is not None:
-                memory.add(run.obs, act, step)
-            tracker.add(step)
-            run.obs = step.obs
+        with torch.no_grad():
+            for _ in range(algorithm.horizon):
+                act = algorithm.act(run.obs, progress)
+                step = recurrence.follow(run.obs, env.step(act.action))
+                if memory is not None:
+                    memory.add(run.obs, act, step)
+                tracker.add(step)
+                run.obs = step.obs
         run.env_steps += algorithm.horizon * run.num_envs
         run.iterations += 1
         yield algorithm.learn(memory, progress)  # type: ignore[arg-type]

@@ -100,7 +100,7 @@ class Algorithm(Protocol):
     """Vector steps (T) between two calls of `learn`."""
 
     def act(self, obs: Obs, progress: float) -> Act:
-        """Choose an action for each environment, exploring.
+        """Choose an action for each environment, exploring. Called without gradients, as `policy` is.
 
         Args:
             obs: groups, each (N, *shape).

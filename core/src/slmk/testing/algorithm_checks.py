@@ -74,7 +74,7 @@ def check_algo_observation_groups(subject: Subject) -> None:
     asymmetric = {key: value for key, value in subject.sections.items() if key != "network"} | {"network": networks}
     run = build_run(replace(subject, sections=asymmetric), env)
     _act_and_learn(run)
-    policy, other = run.algorithm.policy, {**run.obs, "hint": -run.obs["hint"]}
+    policy, other = torch.no_grad()(run.algorithm.policy), {**run.obs, "hint": -run.obs["hint"]}
     if len(given) > 1 and equal(policy(run.obs), policy(run.obs)):
         same = equal(policy(run.obs), policy(other))
         assert same, f"the role {next(iter(given))!r} reads 'state' alone, but the policy changes with 'hint'"
@@ -88,8 +88,9 @@ def check_algo_mask(subject: Subject) -> str | None:
     for name in names:
         run = build_probe_run(subject, name, num_envs=16, mask=True)
         learn(run, 1)
+        policy = torch.no_grad()(run.algorithm.policy)
         for _ in range(20):
-            action = run.algorithm.policy(run.obs)
+            action = policy(run.obs)
             assert_actions(ACTION_SPACES[name], action, run.obs)
             run.obs = run.env.step(action).obs
     return None
@@ -135,19 +136,20 @@ def check_algo_policy(subject: Subject) -> str | None:
     run, undisturbed = build_probe_run(subject), build_probe_run(subject)
     for each in (run, undisturbed):
         learn(each, 1)
-    algorithm, obs = run.algorithm, run.obs
+    algorithm, policy, obs = run.algorithm, torch.no_grad()(run.algorithm.policy), run.obs
     before = copy_of(get_state(algorithm))
-    action = algorithm.policy(obs)
+    action = policy(obs)
     assert_actions(run.env.info.action_space, action, obs)
     deterministic = _config(subject).deterministic_policy
     if deterministic:
-        assert equal(action, algorithm.policy(obs)), (
+        assert equal(action, policy(obs)), (
             "the policy gives two actions for one observation; "
             "if so meant, set deterministic_policy = False in the config"
         )
         changed = first_difference(before, get_state(algorithm))
         assert changed is None, f"calling the policy changes the algorithm's {changed}"
-    explored, expected = algorithm.act(obs, 0.5).action, undisturbed.algorithm.act(undisturbed.obs, 0.5).action
+    with torch.no_grad():
+        explored, expected = algorithm.act(obs, 0.5).action, undisturbed.algorithm.act(undisturbed.obs, 0.5).action
     assert equal(explored, expected), "after a call of the policy, act draws other actions: give it its own stream"
     return None if deterministic else "stochastic, as its config declares"
 
@@ -178,11 +180,12 @@ def check_algo_no_host_sync(subject: Subject) -> None:
     """Neither `act` nor `learn` reads a value back from the device; what the memory does is its own affair."""
     run = build_probe_run(subject)
     learn(run, 1)
+    act_on = torch.no_grad()(run.algorithm.act)
     with host_syncs() as found:
-        run.algorithm.act(run.obs, 0.5)
+        act_on(run.obs, 0.5)
     assert not found, f"act waits for the device: {found[0]}"
     for _ in range(run.algorithm.horizon):
-        act = run.algorithm.act(run.obs, 0.5)
+        act = act_on(run.obs, 0.5)
         step = run.env.step(act.action)
         if run.memory is not None:
             run.memory.add(run.obs, act, step)
@@ -234,10 +237,11 @@ def _act_and_learn(run: Run) -> None:
     horizon, num_envs = run.algorithm.horizon, run.num_envs
     assert isinstance(horizon, int), f"algorithm.horizon is a {type(horizon).__name__}, expected an int"
     assert horizon > 0, f"algorithm.horizon is {horizon}, expected 1 or more"
-    act = run.algorithm.act(run.obs, 0.0)
+    with torch.no_grad():
+        act, chosen = run.algorithm.act(run.obs, 0.0), run.algorithm.policy(run.obs)
     for name, value in act.extras.items():
         assert value.shape[:1] == (num_envs,), f"extras[{name!r}] has shape {tuple(value.shape)}, expected (N, …)"
-    assert_actions(run.env.info.action_space, run.algorithm.policy(run.obs), run.obs)
+    assert_actions(run.env.info.action_space, chosen, run.obs)
     learn(run, 1)
 
 

@@ -60,7 +60,6 @@ class SoftActor(Actor):
         self.temperature = Temperature.of(options.temperature, options.temperature_init).to(env.device)
         self.target_entropy = target_entropy(options.target_entropy, env.action_space, per_dimension=per_dimension)
 
-    @torch.no_grad()
     def explore(self, obs: Obs, generator: torch.Generator, *, uniform: bool = False) -> Act:
         """A sample of the policy for each of N environments; `uniform`: of all actions alike, as in a warm-up."""
         if uniform:

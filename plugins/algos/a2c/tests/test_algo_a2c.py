@@ -33,6 +33,7 @@ def a2c(action_space=DISCRETE, normalizers=None, compile="off", **options) -> A2
     return A2C(config, info, Parts(model, normalizers or {}, generator, compile, 0, 0))
 
 
+@torch.no_grad()
 def rollout(algorithm: A2C, seed: int = 1) -> Transition:
     generator = torch.Generator().manual_seed(seed)
     obs = torch.randn(T + 1, N, 4, generator=generator)
@@ -179,6 +180,7 @@ def test_the_default_optimiser_is_rmsprop_without_its_bias():
         torch.testing.assert_close(parameter.detach(), expected, rtol=1e-4, atol=1e-6)
 
 
+@torch.no_grad()
 def collect(run: Run) -> Transition:
     """One rollout, as the loop collects it."""
     for _ in range(run.algorithm.horizon):

@@ -33,6 +33,7 @@ def ppo(action_space=DISCRETE, normalizers=None, compile="off", **options) -> PP
     return PPO(config, info, Parts(model, normalizers or {}, generator, compile, 0, 0))
 
 
+@torch.no_grad()
 def rollout(algorithm: PPO, seed: int = 1) -> Transition:
     generator = torch.Generator().manual_seed(seed)
     obs = torch.randn(T + 1, N, 4, generator=generator)
@@ -194,6 +195,7 @@ def test_rollout_must_split_into_minibatches():
     assert not list(config.problems({"env": EnvConfig(num_envs=5)}))
 
 
+@torch.no_grad()
 def collect(run: Run) -> Transition:
     """One rollout, as the loop collects it."""
     for _ in range(run.algorithm.horizon):

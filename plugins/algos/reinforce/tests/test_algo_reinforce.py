@@ -47,7 +47,8 @@ class Episodes:
         obs = torch.randn(T, N, 4, generator=self.generator)
         obs[:, :, 0] = time.unsqueeze(-1)
         done = torch.stack([torch.isin(time, ends) for ends in self.ends], 1)
-        acts = [self.algorithm.act({"obs": x}, 0.0) for x in obs]
+        act = torch.no_grad()(self.algorithm.act)
+        acts = [act({"obs": x}, 0.0) for x in obs]
         return Transition(
             obs={"obs": obs},
             action=torch.stack([act.action for act in acts]),
@@ -179,6 +180,7 @@ def test_an_unknown_episode_length_is_a_problem():
     assert len(reinforce(limit=None, episode_limit=9).waiting) == 0
 
 
+@torch.no_grad()
 def collect(run: Run) -> Transition:
     """One rollout, as the loop collects it."""
     for _ in range(run.algorithm.horizon):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from slmk import EnvConfig, EnvInfo, Model, Parts, Transition
+from slmk import EnvConfig, EnvInfo, Model, Obs, Parts, Transition
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
 from slmk.run import Run
@@ -34,6 +34,13 @@ def sil(action_space=DISCRETE, normalizers=None, compile="off", **options) -> SI
     return SIL(config, info, Parts(model, normalizers or {}, generator, compile, 0, 0))
 
 
+@torch.no_grad()
+def drawn(algorithm: SIL, obs: Obs) -> torch.Tensor:
+    """Raw actions of the policy, as the loop draws them."""
+    return algorithm.act(obs, 0.0).extras["raw"]
+
+
+@torch.no_grad()
 def rollout(algorithm: SIL, seed: int = 1) -> Transition:
     generator = torch.Generator().manual_seed(seed)
     obs = torch.randn(T + 1, N, 4, generator=generator)
@@ -130,7 +137,7 @@ def test_imitation_loss_equals_a_float64_reference(space):
     algorithm = sil(space, imitation_value_coefficient=0.1)
     generator = torch.Generator().manual_seed(3)
     obs = torch.randn(B, 4, generator=generator)
-    raw = algorithm.act({"obs": obs}, 0.0).extras["raw"]
+    raw = drawn(algorithm, {"obs": obs})
     returns, weight = torch.randn(B, generator=generator), torch.rand(B, generator=generator)
     move_away(algorithm)
     batch = {"obs": {"obs": obs}, "raw": raw, "returns": returns, "weight": weight}
@@ -150,7 +157,7 @@ def test_what_paid_less_than_expected_is_not_imitated():
     """Where every return lies below the critic's value, loss and all gradients are 0."""
     algorithm = sil()
     obs = {"obs": torch.randn(B, 4)}
-    raw = algorithm.act(obs, 0.0).extras["raw"]
+    raw = drawn(algorithm, obs)
     batch = {"obs": obs, "raw": raw, "returns": torch.full((B,), -100.0), "weight": torch.ones(B)}
     loss, _ = algorithm.imitation_loss(batch, strength=torch.tensor(1.0))
     gradients = torch.autograd.grad(loss, list(algorithm.model.parameters()))
@@ -177,7 +184,7 @@ def test_gains_are_in_units_of_reward_whatever_the_critic_puts_out():
     statistics.update(torch.tensor([90.0, 110.0]))
     algorithm = sil(normalizers={"value": statistics})
     obs = {"obs": torch.ones(1, 4)}
-    raw = algorithm.act(obs, 0.0).extras["raw"]
+    raw = drawn(algorithm, obs)
     batch = {"obs": obs, "raw": raw, "returns": torch.tensor([120.0]), "weight": torch.ones(1)}
     _, told = algorithm.imitation_loss(batch, strength=torch.tensor(1.0))
     output = algorithm.model("critic", obs).squeeze(-1)
@@ -233,6 +240,7 @@ def test_a2c_takes_the_rollout_whole_and_once():
     assert [path for path, _ in SILConfig(capacity=10).problems(spec)] == ["capacity"]
 
 
+@torch.no_grad()
 def collect(run: Run) -> Transition:
     """One rollout, as the loop collects it."""
     for _ in range(run.algorithm.horizon):

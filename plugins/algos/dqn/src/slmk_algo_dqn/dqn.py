@@ -44,7 +44,6 @@ class DQN:
         self.since_copy = 0
         """Transitions learned from since the target network was last copied."""
 
-    @torch.no_grad()
     def act(self, obs: Obs, progress: float) -> Act:
         """Explore by the values; uniformly among the allowed actions while warming up."""
         self.model.observe(obs)
@@ -52,7 +51,6 @@ class DQN:
         explorer = EpsilonGreedy(values, 1.0) if self.pace.warms_up(progress) else self.explorer(values, progress)
         return Act(self.head.to_env(explorer.sample(self.generator)))
 
-    @torch.no_grad()
     def policy(self, obs: Obs) -> Tensor:
         """The best action by value."""
         return self.head.to_env(self.values(self.model, obs).argmax(-1))

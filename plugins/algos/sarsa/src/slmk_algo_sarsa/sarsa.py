@@ -46,12 +46,10 @@ class SARSA:
         )
         self.scaler = ReturnScaler(config.gamma, env.num_envs, env.device)
 
-    @torch.no_grad()
     def act(self, obs: Obs, progress: float) -> Act:
         """Draw from the policy that the values give."""
         return Act(self.head.to_env(self.explorer(self.values(obs), progress).sample(self.generator)))
 
-    @torch.no_grad()
     def policy(self, obs: Obs) -> Tensor:
         """The best action by value."""
         return self.head.to_env(self.values(obs).argmax(-1))
