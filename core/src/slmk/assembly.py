@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from slmk import world
 from slmk.env_info import EnvInfo
 from slmk.errors import Problem, SpecError, did_you_mean
 from slmk.model import Model
@@ -91,7 +92,7 @@ def build_agent(
         compile=blueprint.run.compile,
         env_steps=env_steps,
         # Configs state the horizon under the same name where it is not 1.
-        iterations=ceil(env_steps / (getattr(config, "horizon", 1) * env.num_envs)),
+        iterations=ceil(env_steps / (getattr(config, "horizon", 1) * env.num_envs * world.size())),
     )
     return Agent(target(config, env, parts), Recurrence(model))
 
@@ -139,8 +140,8 @@ def _build_network(
     part = blueprint.networks[name]
     inputs = {group: env.observation_spaces[group] for group in groups} | dict(role.extra)
     target: Any = registry.load(part.component)
-    # Weights are drawn on the CPU, so that they do not depend on the device.
-    generator = streams.generator(f"init/{name}", torch.device("cpu"))
+    # Weights are drawn on the CPU, so that they do not depend on the device; all processes start with the same.
+    generator = streams.common.generator(f"init/{name}", torch.device("cpu"))
     return target(part.config, inputs, role, generator)  # type: ignore[no-any-return]
 
 

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from slmk import world
 from slmk.errors import CheckpointError, RunError
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Checkpoints:
     def latest(self) -> Path | None:
         """The newest whole checkpoint, or None."""
         return max(self._whole(), default=None)
+
+    def newest_of_all(self) -> Path | None:
+        """The newest that every process of the world has: a crash may have come between two processes' saves."""
+        whole = world.in_all(path.name for path in self._whole())
+        return self.directory / max(whole) if whole else None
 
     def best(self) -> Path | None:
         """The checkpoint with the best evaluation, or else the newest, or None."""

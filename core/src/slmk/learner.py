@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from slmk import world
 from slmk.parameters import ADAM, Adam, FlatParameters, TrainedParameters
 from slmk.protocols import Metrics
 from slmk.update_step import Average, Loss, Objective, State, Target, UpdateStep
@@ -145,9 +146,14 @@ class Learner:
         return {name: total / counts[name] if counts[name] > 1 else total for name, total in sums.items()}
 
     def latest(self, name: str, count: int = 1) -> Tensor:
-        """Mean of one metric over the last `count` steps, (), on the device: a rule that compares it waits for it."""
+        """Mean of one metric over the last `count` steps, and over all processes of a world, (), on the device.
+
+        A rule that compares it waits for it.
+        """
         step = next(each for each in self._steps.values() if name in each.names)
-        return torch.stack(step.history[-count:])[:, step.names.index(name)].mean()
+        latest = torch.stack(step.history[-count:])[:, step.names.index(name)].mean()
+        world.average(latest)
+        return latest
 
     def state_dict(self) -> dict[str, Any]:
         """Parameters and optimiser state by objective, target networks, updates, and whether to compile."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from slmk import world
 from slmk.checkpoint import Checkpoints
 from slmk.errors import RunError
 from slmk.protocols import Metrics
@@ -35,7 +36,7 @@ def iterate(run: Run) -> Iterator[Metrics]:
                     memory.add(run.obs, act, step)
                 tracker.add(step)
                 run.obs = step.obs
-        run.env_steps += algorithm.horizon * run.num_envs
+        run.env_steps += run.steps_per_iteration
         run.iterations += 1
         yield algorithm.learn(memory, progress)  # type: ignore[arg-type]
 
@@ -55,7 +56,7 @@ def train(run: Run, checkpoints: Checkpoints, emit: Emit, stop: Callable[[], boo
     every = _intervals(run)
     shown = perf_counter()
     for metrics in iterate(run):
-        before = run.env_steps - run.algorithm.horizon * run.num_envs
+        before = run.env_steps - run.steps_per_iteration
         last = run.env_steps >= run.blueprint.run.env_steps
         due = {what: last or run.env_steps // n > before // n for what, n in every.items()}
         if run.blueprint.run.debug:
@@ -63,7 +64,7 @@ def train(run: Run, checkpoints: Checkpoints, emit: Emit, stop: Callable[[], boo
         if due["report"]:
             emit(_train_row(run, metrics))
         best = due["eval"] and run.blueprint.run.eval_episodes > 0 and _evaluate(run, emit)
-        interrupted = stop()
+        interrupted = world.any_of(stop())
         if due["checkpoint"] or best or interrupted:
             checkpoints.save(run, best=best)
         if interrupted and not last:
@@ -103,8 +104,8 @@ def _train_row(run: Run, metrics: Metrics) -> dict[str, Any]:
 
 
 def _evaluate(run: Run, emit: Emit) -> bool:
-    """Emit an evaluation row; whether it is the best so far."""
-    row = run.evaluator(run.algorithm.policy, run.env_steps).as_row()
+    """Emit an evaluation row; whether it is the best so far. In a world, the first process does this for all."""
+    row = world.told(run.evaluator(run.algorithm.policy, run.env_steps).as_row() if world.rank() == 0 else None)
     emit({"kind": "eval", "seed": run.seed, "env_steps": run.env_steps, **row})
     if run.best is not None and row["eval/return_mean"] <= run.best:
         return False

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from slmk import world
 from slmk.assembly import build_agent, build_env, build_memory
 from slmk.checked import CheckedEnv
 from slmk.evaluation import Evaluator
@@ -31,7 +32,7 @@ class Run:
         Raises:
             SpecError: parts do not fit together, such as an algorithm and an action space.
         """
-        streams = Streams(seed)
+        streams = Streams(seed, world.rank())
         self.blueprint = blueprint
         self.seed = seed
         self.env = build_env(blueprint, seed=streams.integer("env"), registry=registry)
@@ -45,7 +46,7 @@ class Run:
         self.evaluator = Evaluator(blueprint, streams, self.recurrence, registry)
         self.obs = self.recurrence.start(self.env.reset())
         self.env_steps = 0
-        """Transitions so far, summed over environments."""
+        """Transitions so far, summed over environments and processes."""
         self.iterations = 0
         """Calls of `learn` so far."""
         self.seconds = 0.0
@@ -53,6 +54,11 @@ class Run:
         self.best: float | None = None
         """The highest mean return of an evaluation so far."""
         self._started = perf_counter()
+
+    @property
+    def steps_per_iteration(self) -> int:
+        """Transitions between two calls of `learn`, summed over environments and processes."""
+        return self.algorithm.horizon * self.num_envs * world.size()
 
     @property
     def progress(self) -> float:
@@ -71,7 +77,7 @@ class Run:
 
     def restart_episodes(self) -> None:
         """Begin new episodes where the simulator's state could not be restored."""
-        obs = self.env.reset(Streams(self.seed).integer("env", self.iterations + 1))
+        obs = self.env.reset(Streams(self.seed, world.rank()).integer("env", self.iterations + 1))
         self.obs = self.recurrence.start(obs)
         self.tracker.abandon()
 

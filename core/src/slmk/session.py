@@ -6,9 +6,11 @@ import json
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from slmk import world
 from slmk.config import RunConfig
 from slmk.errors import CheckpointError
 from slmk.files import write_json
@@ -49,17 +51,19 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: li
     from slmk.run import Run
 
     _set_up_torch(blueprint.run)
-    directory = Path(job["directory"]) / f"seed-{job['seed']}"
+    parent = Path(job["directory"])
+    # What is nobody's but a later process's lies apart, and is needed to resume alone.
+    directory = parent / (f"rank-{world.rank()}" if world.rank() else "") / f"seed-{job['seed']}"
     run = Run(blueprint, job["seed"])
     checkpoints = Checkpoints(directory / "checkpoints")
     if job.get("resume"):
-        if (newest := checkpoints.latest()) is not None:
+        if (newest := checkpoints.newest_of_all()) is not None:
             run.load_state_dict(read_checkpoint(newest, run.env.info.device)[0])
     elif directory.exists():
         raise CheckpointError(f"{directory} exists already; resume it, or choose another directory")
     directory.mkdir(parents=True, exist_ok=True)
-    manifest = json.loads((directory.parent / "manifest.json").read_text())
-    reporters = Reporters(blueprint, "seed", directory)
+    manifest = json.loads((parent / "manifest.json").read_text())
+    reporters = Reporters(blueprint if world.rank() == 0 else replace(blueprint, reporters=()), "seed", directory)
     reporters.start({**manifest, "seed": run.seed, "resume_from": run.env_steps if job.get("resume") else None})
 
     def emit(row: Mapping[str, Any]) -> None:
@@ -69,9 +73,9 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: li
 
     try:
         finished = not caught and train(run, checkpoints, emit, lambda: bool(caught))
-        summary = _summarise(run, directory, manifest)
+        summary = world.told(_summarise(run, directory, manifest) if world.rank() == 0 else None)
         reporters.finish(summary)
-        return summary if finished else {**summary, "interrupted": caught[0]}
+        return summary if finished else {**summary, "interrupted": caught[0] if caught else signal.SIGTERM}
     finally:
         reporters.close()
         run.close()

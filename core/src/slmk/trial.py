@@ -9,13 +9,15 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from slmk import world
 from slmk.errors import CheckpointError, RunError, SpecError
 from slmk.files import write_json
 from slmk.registry import get_registry
@@ -42,6 +44,7 @@ def run(
     *,
     out: str | Path = "runs",
     profile: bool = False,
+    join: bool = False,
 ) -> Result:
     """Train a spec from the beginning.
 
@@ -50,6 +53,7 @@ def run(
         overrides: changes such as ``"env.id=Hopper-v5"``.
         out: where run directories go: ``out/<spec name>/<time>-<id>``.
         profile: write a profile of each session.
+        join: meet the processes that ``torchrun`` has started besides this one, and train together (`slmk.world`).
 
     Raises:
         SpecError: the spec is wrong, or its parts do not fit together; nothing is left behind.
@@ -57,47 +61,71 @@ def run(
         RunError: the run could not go on; its directory stays, and can be resumed.
     """
     blueprint = load(spec, overrides)
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    directory = Path(out) / blueprint.name / f"{stamp}-{secrets.token_hex(2)}"
-    try:
-        _prepare_directory(directory, blueprint)
-    except OSError as error:
-        raise RunError(f"cannot write to the run directory {directory}: {error.strerror}") from error
-    try:
-        return _launch(directory, blueprint, resuming=False, profile=profile)
-    except SpecError:
-        shutil.rmtree(directory)
-        raise
+    with _world(blueprint, join):
+        directory = world.told(_new_directory(Path(out), blueprint) if world.rank() == 0 else None)
+        try:
+            return _launch(directory, blueprint, resuming=False, profile=profile)
+        except SpecError:
+            if world.rank() == 0:
+                shutil.rmtree(directory)
+            raise
 
 
-def resume(directory: str | Path, *, profile: bool = False) -> Result:
+def resume(directory: str | Path, *, profile: bool = False, join: bool = False) -> Result:
     """Go on with every session of a run from its newest checkpoint.
 
+    Args:
+        directory: the run's.
+        profile: write a profile of each session.
+        join: as for `run`.
+
     Raises:
-        CheckpointError: the directory is not that of a run, or a checkpoint cannot be read.
+        CheckpointError: the directory is not that of a run, a checkpoint cannot be read, or the run was made by another
+            number of processes.
     """
     directory = Path(directory)
     if not (directory / "resolved.toml").is_file():
         raise CheckpointError(f"{directory} is not a run directory: it has no resolved.toml")
-    return _launch(directory, load(directory / "resolved.toml"), resuming=True, profile=profile)
+    blueprint = load(directory / "resolved.toml")
+    with _world(blueprint, join):
+        before = json.loads((directory / "manifest.json").read_text()).get("processes", 1)
+        if before != world.size():
+            message = f"{directory} was made by {before} processes and needs as many; here: {world.size()}"
+            raise CheckpointError(message)
+        return _launch(directory, blueprint, resuming=True, profile=profile)
+
+
+@contextmanager
+def _world(blueprint: Blueprint, join: bool) -> Iterator[None]:
+    """Together with the other processes, if so wanted."""
+    if join:
+        world.claim_device()
+        blueprint.env.config.prepare()  # type: ignore[attr-defined]  # Joining imports torch.
+        world.join()
+    try:
+        yield
+    finally:
+        world.leave()
 
 
 def _launch(directory: Path, blueprint: Blueprint, *, resuming: bool, profile: bool) -> Result:
     from slmk.reporting import Reporters
 
     seeds = _seeds(blueprint)
+    reports = world.rank() == 0
     jobs = [
         {"directory": str(directory), "seed": seed, "resume": resuming, "profile": profile}
         for seed in seeds
         if not (resuming and (directory / f"seed-{seed}" / "summary.json").exists() and _finished(directory, seed))
     ]
-    reporters = Reporters(blueprint, "trial", directory)
+    jobs = world.told(jobs)
+    reporters = Reporters(blueprint if reports else replace(blueprint, reporters=()), "trial", directory)
     try:
         reporters.start(json.loads((directory / "manifest.json").read_text()))
         launcher: Any = get_registry().load(blueprint.launcher.component)
         summaries = launcher(blueprint.launcher.config).launch(jobs, reporters.report) if jobs else []
         interrupted = next((s["interrupted"] for s in summaries if "interrupted" in s), None)
-        summary = _summarise(directory, blueprint, seeds)
+        summary = world.told(_summarise(directory, blueprint, seeds) if reports else None)
         reporters.finish(summary)
     finally:
         reporters.close()
@@ -131,11 +159,22 @@ def _summarise(directory: Path, blueprint: Blueprint, seeds: Sequence[int]) -> d
     return summary
 
 
-def _prepare_directory(directory: Path, blueprint: Blueprint) -> None:
-    directory.mkdir(parents=True)
-    (directory / "spec.toml").write_text(blueprint.text)
-    (directory / "resolved.toml").write_text(blueprint.resolved_toml())
-    write_json(directory / "manifest.json", _manifest(blueprint))
+def _new_directory(out: Path, blueprint: Blueprint) -> Path:
+    """A run directory with what is known before the run.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    directory = out / blueprint.name / f"{stamp}-{secrets.token_hex(2)}"
+    try:
+        directory.mkdir(parents=True)
+        (directory / "spec.toml").write_text(blueprint.text)
+        (directory / "resolved.toml").write_text(blueprint.resolved_toml())
+        write_json(directory / "manifest.json", _manifest(blueprint))
+    except OSError as error:
+        raise RunError(f"cannot write to the run directory {directory}: {error.strerror}") from error
+    return directory
 
 
 def _manifest(blueprint: Blueprint) -> dict[str, Any]:
@@ -154,6 +193,7 @@ def _manifest(blueprint: Blueprint) -> dict[str, Any]:
         "cpu": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "device": blueprint.run.device,
+        "processes": world.size(),
         "versions": _versions(),
         "seeds": _seeds(blueprint),
         "env_steps": blueprint.run.env_steps,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from slmk import world
 from slmk.compilation import compiled
+from slmk.model import Model
 from slmk.parameters import Adam, AdamState, FlatParameters, TrainedParameters
 from slmk.protocols import Metrics
 
@@ -97,6 +100,8 @@ class UpdateStep:
         self._objectives = dict(objectives)
         self._parameters = dict(parameters)
         self._targets = list(targets)
+        self._in_world = world.size() > 1
+        self._statistics = _statistics_of(call)
         self._compiled: Callable[..., Result] | None = None
         self.names: tuple[str, ...] = ()
         """Of the metrics."""
@@ -128,11 +133,13 @@ class UpdateStep:
             seconds.append(perf_counter() - start)
         for buffer, before in buffers:
             buffer.copy_(before)
-        return sorted(seconds[2:])[len(seconds[2:]) // 2]
+        median = torch.tensor(sorted(seconds[2:])[len(seconds[2:]) // 2])
+        world.average(median)  # All processes of a world have to choose alike.
+        return median.item()
 
     def _compile(self, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> Result:
         """Make the first compiled step; where that fails, warn once and stay eager: a slow run beats a dead one."""
-        step = compiled(self._update, next(self._call.parameters()).device)
+        step = self._as_compiled(next(self._call.parameters()).device)
         try:
             result: Result = step(state, batch, scalars)
         except Exception as error:
@@ -142,15 +149,32 @@ class UpdateStep:
         self._compiled = step
         return result
 
-    def _update(self, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> Result:
+    def _as_compiled(self, device: torch.device) -> Callable[..., Result]:
+        """The step as one graph. In a world it is the gradients that are compiled: processes meet after each."""
+        if not self._in_world:
+            return compiled(self._update, device)
+        gradients = {name: compiled(partial(self._gradient, name), device) for name in self._objectives}
+        return partial(self._update, gradients=gradients)
+
+    def _update(
+        self,
+        state: State,
+        batch: tuple[Any, ...],
+        scalars: Mapping[str, Tensor],
+        gradients: Mapping[str, Callable[..., tuple[Tensor, Metrics]]] | None = None,
+    ) -> Result:
+        """All objectives, then the targets; `gradients` are compiled forms of `_gradient`."""
         trained, targets = state
         metrics: dict[str, Tensor] = {}
         outputs: dict[str, Tensor] = {}
         for name in self._objectives:
-            values = self._descend(name, state, batch, scalars, metrics)
+            gradient_of = partial(self._gradient, name) if gradients is None else gradients[name]
+            values = self._descend(name, gradient_of, state, batch, scalars, metrics)
             metrics |= {key: value for key, value in values.items() if value.dim() == 0}
             outputs |= {key: value for key, value in values.items() if value.dim() > 0}
         with torch.no_grad():
+            if self._in_world:
+                world.average(*self._statistics)
             for target, flat in zip(self._targets, targets, strict=True):
                 if target.tau:
                     target.move(flat, trained[target.objective][0], target.tau)
@@ -158,22 +182,37 @@ class UpdateStep:
         return torch.stack(list(metrics.values())), outputs
 
     def _descend(
-        self, name: str, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor], metrics: Metrics
+        self,
+        name: str,
+        gradient_of: Callable[..., tuple[Tensor, Metrics]],
+        state: State,
+        batch: tuple[Any, ...],
+        scalars: Mapping[str, Tensor],
+        metrics: Metrics,
     ) -> Metrics:
-        """One step of Adam for one objective; its values, detached, and the norm of its gradient."""
+        """One step of Adam for one objective; its values, and the norm of its gradient."""
         objective, mine = self._objectives[name], state[0][name]
         arguments: dict[str, Any] = {key: value for key, value in scalars.items() if not key.startswith("lr/")}
         if objective.sees_metrics:
             arguments["metrics"] = dict(metrics)
-        with torch.enable_grad():
-            leaf = mine[0].detach().requires_grad_()
-            views = self._views(state) | self._parameters[name].views(leaf)
-            loss, values = functional_call(self._call, views, (name, *batch), arguments)
-            (gradient,) = torch.autograd.grad(loss, leaf)
+        gradient, values = gradient_of(state, batch, arguments)
         with torch.no_grad():
+            if self._in_world:
+                world.average(gradient)
             norm = objective.optimiser.step(mine, gradient, scalars[f"lr/{name}"])
         label = "update/grad_norm" if len(self._parameters) == 1 else f"update/{name}_grad_norm"
-        return {key: value.detach() for key, value in values.items()} | {label: norm}
+        return values | {label: norm}
+
+    def _gradient(
+        self, name: str, state: State, batch: tuple[Any, ...], arguments: Mapping[str, Any]
+    ) -> tuple[Tensor, Metrics]:
+        """The gradient of an objective's loss along its vector, and its values, detached."""
+        with torch.enable_grad():
+            leaf = state[0][name][0].detach().requires_grad_()
+            views = self._views(state) | self._parameters[name].views(leaf)
+            loss, values = functional_call(self._call, views, (name, *batch), dict(arguments))
+            (gradient,) = torch.autograd.grad(loss, leaf)
+        return gradient, {key: value.detach() for key, value in values.items()}
 
     def _views(self, state: State) -> dict[str, Tensor]:
         """All parameters by name, as constants."""
@@ -184,3 +223,14 @@ class UpdateStep:
         for target, flat in zip(self._targets, targets, strict=True):
             views |= target.parameters.views(flat)
         return views
+
+
+def _statistics_of(call: nn.Module) -> list[Tensor]:
+    """What networks gather in their buffers while they are trained, such as batch normalisation's means.
+
+    Normalizers take care of their own, and are not among them.
+    """
+    models = [module for module in call.modules() if isinstance(module, Model)]
+    own = {id(buffer) for model in models for buffer in model.normalizers.buffers()}
+    state = call.state_dict(keep_vars=True).values()
+    return [x for x in state if not isinstance(x, nn.Parameter) and x.is_floating_point() and id(x) not in own]

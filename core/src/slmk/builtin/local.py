@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from slmk import world
 from slmk.builtin import LocalConfig
 from slmk.errors import RunError, SlmkError
 from slmk.logs import hand_over_logs, log_again
@@ -20,7 +21,10 @@ OnRow = Callable[[Mapping[str, Any]], None]
 
 
 class Local:
-    """Runs one session in this process, and several in processes of their own, a few at a time."""
+    """Runs one session in this process, and several in processes of their own, a few at a time.
+
+    In a world the processes are there already: each runs all sessions, one after the other.
+    """
 
     def __init__(self, config: LocalConfig) -> None:
         self.config = config
@@ -31,16 +35,25 @@ class Local:
         Raises:
             SlmkError: the first error of a session; the others are asked to save and stop.
         """
-        if len(jobs) == 1:
-            from slmk.session import run_session
-
-            return [run_session(jobs[0], on_row)]
+        if len(jobs) == 1 or world.size() > 1:
+            return list(_in_turn(jobs, on_row))
         return _Pool(jobs, on_row, self.config.parallel or max(1, _cores())).run()
 
 
 def _cores() -> int:
     """Cores this process may use; fewer than the machine has inside a container or under taskset."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_turn(jobs: Sequence[Mapping[str, Any]], on_row: OnRow) -> Iterator[Mapping[str, Any]]:
+    """In this process, one after the other, until one is interrupted: so do all processes of a world."""
+    from slmk.session import run_session
+
+    for job in jobs:
+        summary = run_session(job, on_row)
+        yield summary
+        if "interrupted" in summary:
+            return
 
 
 class _Pool:

@@ -9,10 +9,10 @@ from typing import Final
 
 import click
 
-from slmk import __version__
+from slmk import __version__, world
 from slmk.cli.lazy import LazyCommand, LazyGroup
 from slmk.cli.present import show_error
-from slmk.errors import SlmkError
+from slmk.errors import SlmkError, SpecError
 from slmk.logs import FORMATS, LEVELS, configure
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -50,7 +50,12 @@ def cli(ctx: click.Context, log_format: str, log_level: str) -> None:
     """
     command = COMMANDS.get(ctx.invoked_subcommand or "")
     if command is None or command.logs:
-        configure(log_format, log_level)  # type: ignore[arg-type]
+        configure(log_format, "warning" if log_level == "info" and _is_follower() else log_level)  # type: ignore[arg-type]
+
+
+def _is_follower() -> bool:
+    """Whether this is not the first of several processes that ``torchrun`` has started: what all see, that one says."""
+    return world.announced(os.environ) > 1 and os.environ.get("RANK") != "0"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = cli.main(arguments, prog_name="slmk", standalone_mode=False)
     except SlmkError as error:
-        show_error(error)
+        if not (isinstance(error, SpecError) and _is_follower()):
+            show_error(error)
         return error.exit_code
     except click.ClickException as error:
         error.show()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from slmk import world
 
 if TYPE_CHECKING:
     from slmk.trial import Result
@@ -58,7 +61,7 @@ def run(
         changes = (*changes, f"run.seeds={seeds}")
     if device is not None:
         changes = (*changes, f"run.device='{device}'")
-    result = trial.run(spec, changes, out=out, profile=profile)
+    result = trial.run(spec, changes, out=out, profile=profile, join=world.announced(os.environ) > 1)
     _exit_if_interrupted(result)
     if render:
         _evaluate(result.directory, episodes=1, render=True)
@@ -71,7 +74,7 @@ def resume(directory: Path, profile: bool) -> None:
     """Go on with RUN from the newest checkpoint of each seed."""
     from slmk import trial
 
-    _exit_if_interrupted(trial.resume(directory, profile=profile))
+    _exit_if_interrupted(trial.resume(directory, profile=profile, join=world.announced(os.environ) > 1))
 
 
 @click.command(name="eval")

@@ -1,0 +1,120 @@
+"""Runs of two processes that ``torchrun`` starts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SPEC = Path(__file__).parent.parent / "specs" / "classic" / "ppo_cartpole.toml"
+PROCESSES = 2
+STEPS = 2048
+SMALL = {
+    "run.seeds": 1,
+    "run.env_steps": STEPS,
+    "run.compile": "'off'",
+    "run.report_every": 256,
+    "run.checkpoint_every": 512,
+    "run.eval_every": 1024,
+    "run.eval_episodes": 1,
+    "env.num_envs": 4,
+    "algorithm.horizon": 32,
+    "reporter": "[]",
+}
+
+
+def torchrun(*arguments: object, **settings: object) -> list[str]:
+    """The command line for ``slmk`` in two processes."""
+    sets = [f"-s{key}={value}" for key, value in settings.items()]
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={PROCESSES}"]
+    return [*start, "-m", "slmk", *map(str, arguments), *sets]
+
+
+def trained(out: Path, *arguments: object, **settings: object) -> Path:
+    """The directory of a run under `out`, after a command has ended well."""
+    done = subprocess.run(torchrun(*arguments, **settings), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return next((out / SPEC.stem).iterdir())
+
+
+def state(directory: Path, rank: int) -> dict[str, torch.Tensor]:
+    """The newest checkpoint of a process."""
+    home = directory / f"rank-{rank}" if rank else directory
+    return load_file(max((home / "seed-0" / "checkpoints").glob("[0-9]*")) / "state.safetensors")
+
+
+def rows(directory: Path) -> list[dict]:
+    lines = (directory / "seed-0" / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    """A run without a stop."""
+    out = tmp_path_factory.mktemp("straight")
+    return trained(out, "run", SPEC, "--out", out, **SMALL)
+
+
+def test_processes_share_parameters_and_nothing_else(straight):
+    """What is learned is the same in both, bit for bit; what is seen is not. Steps count for all."""
+    first, second = state(straight, 0), state(straight, 1)
+    learned = [name for name in first if name.startswith("algorithm/learner/")]
+    assert learned
+    assert [name for name in learned if not torch.equal(first[name], second[name])] == []
+    assert not torch.equal(first["obs/obs"], second["obs/obs"])
+    manifest = json.loads((straight / "manifest.json").read_text())
+    assert manifest["processes"] == PROCESSES
+    assert rows(straight)[-1]["env_steps"] == STEPS
+    updates = STEPS // (32 * 4 * PROCESSES) * 16
+    assert max(row.get("updates", 0) for row in rows(straight)) == updates
+
+
+def test_killed_processes_resume_exactly(straight, tmp_path):
+    """After kill -9 and `resume`, metrics and the state of both are those of a straight run, bit for bit."""
+    process = subprocess.Popen(
+        torchrun("run", SPEC, "--out", tmp_path, **SMALL),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 240
+    while not list(tmp_path.glob("*/*/rank-1/seed-0/checkpoints/[0-9]*/state.json")):
+        assert process.poll() is None, "it ended before its first checkpoint"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(1.0)
+    directory = next((tmp_path / SPEC.stem).iterdir())
+    assert trained(tmp_path, "resume", directory) == directory
+    assert rows(directory) == rows(straight)
+    for rank in range(PROCESSES):
+        expected, got = state(straight, rank), state(directory, rank)
+        assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+
+
+def test_another_number_of_processes_is_refused(straight):
+    """A run of two cannot be resumed by one: half of the environments would be lost."""
+    command = [sys.executable, "-m", "slmk", "resume", str(straight)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "made by 2 processes" in done.stderr
+
+
+def test_a_wrong_spec_is_told_once(tmp_path):
+    """All processes find the mistake; the first one says it, with exit code 2."""
+    done = subprocess.run(
+        torchrun("run", SPEC, "--out", tmp_path, **{"algorithm.nonsense": 1}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert done.stderr.count("nonsense") == 1
+    assert list(tmp_path.iterdir()) == []
