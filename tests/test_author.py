@@ -170,7 +170,7 @@ def test_check_plugin_names_the_broken_promise(tmp_path):
     right = module.read_text()
     module.write_text(right.replace("terminated = torch.zeros_like(truncated)", "terminated = truncated"))
     assert module.read_text() != right
-    done = python(install(project), "-m", "slmk.cli", "check-plugin", "env", "mine")
+    done = python(install(project), "-m", "slmk", "check-plugin", "env", "mine")
     assert done.returncode == 3, done.stdout + done.stderr
     failed = [line.split()[1] for line in done.stdout.splitlines() if line.strip().startswith("failed")]
     assert failed == ["ends_are_exclusive"]

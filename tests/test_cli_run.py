@@ -1,6 +1,7 @@
 """The commands that train and score, as a person runs them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ SMALL = ("run.env_steps=2048", "run.compile='off'", "run.eval_episodes=2", "algo
 
 
 def slmk(*words, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "slmk.cli", *map(str, words)]
+    command = [sys.executable, "-m", "slmk", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
@@ -139,13 +140,27 @@ def test_profile_is_written(tmp_path):
     assert "function calls" in profile.read_text()
 
 
-def test_environment_variables_stand_for_flags(tmp_path):
-    """SLMK_RUN_SEEDS and SLMK_RUN_OUT do what --seeds and --out do."""
-    import os
+def test_a_done_run_has_nothing_left_to_resume(run):
+    """It says so, with the scores again."""
+    done = slmk("resume", run)
+    assert done.returncode == 0
+    assert "every session is done already" in done.stderr
 
-    sets = [word for change in SMALL for word in ("-s", change)]
-    variables = {**os.environ, "SLMK_RUN_SEEDS": "1", "SLMK_RUN_OUT": str(tmp_path)}
-    done = slmk("run", SPEC, *sets, env=variables)
+
+def test_a_window_needs_a_display(run):
+    """Without one the remedy is named."""
+    if sys.platform != "linux":
+        pytest.skip("other systems always have a display")
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    done = slmk("eval", run, "--render", env={k: v for k, v in os.environ.items() if k not in hidden})
+    assert done.returncode == 1
+    assert "--video" in done.stderr
+
+
+def test_environment_variables_stand_for_flags(tmp_path):
+    """SLMK_RUN_SEEDS, SLMK_RUN_OUT and SLMK_RUN_SET do what --seeds, --out and --set do."""
+    variables = {"SLMK_RUN_SEEDS": "1", "SLMK_RUN_OUT": str(tmp_path), "SLMK_RUN_SET": " ".join(SMALL)}
+    done = slmk("run", SPEC, env={**os.environ, **variables})
     assert done.returncode == 0, done.stderr
     (manifest,) = tmp_path.glob("*/*/manifest.json")
     assert json.loads(manifest.read_text())["seeds"] == [0]

@@ -110,7 +110,7 @@ def test_twenty_kills_lose_nothing(kind, straight, tmp_path):
 @pytest.mark.parametrize(("number", "code", "seeds"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 1)])
 def test_signals_save_and_exit_with_their_code(number, code, seeds, straight, tmp_path):
     """Ctrl-C exits 130 and SIGTERM 143, each after a checkpoint; `slmk resume` ends with the straight run's bits."""
-    slmk = [sys.executable, "-m", "slmk.cli"]
+    slmk = [sys.executable, "-m", "slmk"]
     sets = [word for change in SMALL for word in ("-s", change)]
     command = [*slmk, "run", SPECS / KINDS["discrete"][0], *sets, "--seeds", str(seeds), "--out", tmp_path]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -81,6 +81,18 @@ def test_truncated_files_are_refused(tmp_path, victim, keep):
         read_checkpoint(tmp_path / "1", CPU)
 
 
+def test_a_truncated_checkpoint_names_the_older_one(tmp_path):
+    """What to do is said where it can be done."""
+    for name in ("1", "2"):
+        write_checkpoint(tmp_path / name, tree(), {})
+        (tmp_path / name / TENSORS).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"delete that folder to go on from 1$"):
+        read_checkpoint(tmp_path / "2", CPU)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(tmp_path / "1", CPU)
+    assert "delete" not in str(caught.value)
+
+
 def test_foreign_and_missing_checkpoints_are_refused(tmp_path):
     """Another format, another program's JSON and an empty folder each get a clear error."""
     with pytest.raises(CheckpointError, match="not a checkpoint"):
@@ -91,5 +103,5 @@ def test_foreign_and_missing_checkpoints_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="format 99"):
         read_checkpoint(tmp_path / "1", CPU)
     (tmp_path / "1" / TREE).write_text('{"weights": []}')
-    with pytest.raises(CheckpointError, match="not one of slmk"):
+    with pytest.raises(CheckpointError, match="format unknown"):
         read_checkpoint(tmp_path / "1", CPU)

@@ -138,7 +138,7 @@ def test_environment_variables_stand_for_flags(monkeypatch, capsys):
 
 def test_reader_that_stops_early_gives_no_traceback():
     """`slmk schema | head -1` ends in peace."""
-    command = f"{sys.executable} -m slmk.cli schema | head -1"
+    command = f"{sys.executable} -m slmk schema | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stdout == "{\n"
     assert done.stderr == ""

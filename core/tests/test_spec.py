@@ -340,16 +340,29 @@ class TestExtends:
     def test_circle_is_a_problem(self, write):
         """Files that extend each other are a mistake, told at the line that closes the circle."""
         write('extends = "b.toml"', "a.toml")
-        told = only(write('\nextends = ["a.toml"]', "b.toml"))
+        told = only(write('\nextends = ["a.toml"]', "b.toml"), registry=None)
         assert told == "a.toml:1: extends: the files extend each other in a circle: b.toml → a.toml → b.toml"
 
     def test_missing_base_is_told_at_the_line_that_asks_for_it(self, write):
         """The file that does not exist is named where it is extended."""
-        assert "spec.toml:1: extends: there is no file" in only(write('extends = "nowhere.toml"'))
+        assert "spec.toml:1: extends: there is no file" in only(write('extends = "nowhere.toml"'), registry=None)
+
+    def test_a_missing_base_hides_no_other_mistake(self, write):
+        """What the file itself says is checked; nobody can say what is missing from it."""
+        told = problems(
+            write('extends = "nowhere.toml"\n[run]\nsedes = 3\n[algorithm]\nname = "nobody"\n'), registry=None
+        )
+        assert [problem.path for problem in told] == ["extends", "run.sedes", "algorithm.name"]
 
     def test_wrong_type_of_extends(self, write):
         """`extends` takes a path or a list of paths."""
-        assert "expected a path or a list of paths, found the integer 3" in only(write("extends = 3"))
+        assert "expected a path or a list of paths, found the integer 3" in only(write("extends = 3"), registry=None)
+
+
+@pytest.mark.parametrize("device", ["gpu9", "cuda:", "0", "cuda:x"])
+def test_a_device_has_the_form_of_one(device):
+    """Whether it is there is known only where it runs, but not what it might be called."""
+    assert "run.device" in only(TOY, f"run.device={device!r}", registry=None)
 
 
 class TestOverrides:

@@ -1,4 +1,4 @@
-"""``python -m slmk`` is the command ``slmk``: for tools that start modules, such as ``torchrun``."""
+"""`python -m slmk`: the command line where the script `slmk` is not on the path, and for `torchrun`."""
 
 import sys
 

@@ -118,14 +118,22 @@ def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Any], d
     """
     try:
         document = json.loads((path / TREE).read_text())
-        if document["format"] != FORMAT:
-            raise CheckpointError(f"{path}: checkpoint format {document['format']}; this slmk reads format {FORMAT}")
+        if document.get("format") != FORMAT:
+            known = f"this slmk reads format {FORMAT}"
+            raise CheckpointError(f"{path}: checkpoint format {document.get('format', 'unknown')}; {known}")
         tensors = load_file(path / TENSORS, device=str(device))
         return _join(document["state"], tensors), document["about"]
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: not a checkpoint: {error.filename} is missing") from error
-    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: the checkpoint is truncated or not one of slmk: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
+        message = f"{path}: the checkpoint is truncated or not one of slmk: {error}{_without(path)}"
+        raise CheckpointError(message) from error
+
+
+def _without(path: Path) -> str:
+    """What may be done about a checkpoint that cannot be read, where there is an older one."""
+    older = max((other for other in path.parent.glob("[0-9]*") if other.is_dir() and other < path), default=None)
+    return f"; delete that folder to go on from {older.name}" if older else ""
 
 
 def _split(value: Any, name: str, tensors: dict[str, Tensor], seen: dict[Any, str]) -> Any:

@@ -142,7 +142,7 @@ class RunConfig(Config):
     """Seed of the first session; session k uses ``seed + k``."""
     seeds: PositiveInt = 1
     """Sessions (independent repetitions) of the trial."""
-    device: str = "cpu"
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda|mps|xpu)(:\d+)?$")] = "cpu"
     """Device of environments, memory and networks, such as ``cpu``, ``cuda`` or ``cuda:1``."""
     threads: PositiveInt = 1
     """torch threads of each session. One is fastest for small networks."""

@@ -42,7 +42,10 @@ class Env(Protocol):
     info: EnvInfo
 
     def reset(self, seed: int | None = None) -> Obs:
-        """Start N new episodes, from the seed if one is given, and return their first observations."""
+        """Start N new episodes, and return their first observations.
+
+        A seed decides all that follows: ``reset(seed)`` gives what the first ``reset()`` gives in one made with it.
+        """
         ...
 
     def step(self, action: Tensor) -> Step:

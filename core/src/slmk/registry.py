@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["FIRST_PARTY", "Registry", "Row", "Unavailable", "get_registry"]
 
 FIRST_PARTY: Final[dict[str, tuple[str, ...]]] = {
-    "env": ("gymnasium", "atari", "envpool", "playground", "mjlab", "isaaclab"),
+    "env": ("gymnasium", "envpool", "playground", "mjlab", "isaaclab"),
     "algo": ("random", "reinforce", "sarsa", "dqn", "a2c", "ppo", "ppo_brax", "sil", "sac", "crossq", "rlpd"),
-    "net": ("mlp", "conv", "recurrent", "dinov2", "torcharc"),
+    "net": ("mlp", "recurrent"),
     "memory": ("rollout", "replay", "prioritized", "mixed"),
     "normalizer": ("percentile", "symlog"),
-    "reporter": ("tensorboard", "report", "video", "wandb", "mlflow", "hub"),
-    "launcher": ("ray", "dstack"),
+    "reporter": ("tensorboard", "report"),
+    "launcher": (),
 }
 """Names by kind that a distribution ``slmk-<kind>-<name>`` of this project provides, installed or not."""
 

@@ -17,6 +17,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from slmk import world
 from slmk.errors import CheckpointError, RunError, SpecError
 from slmk.files import write_json
@@ -119,6 +121,8 @@ def _launch(directory: Path, blueprint: Blueprint, *, resuming: bool, profile: b
         if not (resuming and (directory / f"seed-{seed}" / "summary.json").exists() and _finished(directory, seed))
     ]
     jobs = world.told(jobs)
+    if not jobs:
+        structlog.get_logger("slmk").info("every session is done already", directory=str(directory))
     reporters = Reporters(blueprint if reports else replace(blueprint, reporters=()), "trial", directory)
     try:
         reporters.start(json.loads((directory / "manifest.json").read_text()))

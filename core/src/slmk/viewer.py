@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,6 +38,8 @@ class Window:
         except ModuleNotFoundError as error:
             raise RunError("a window needs pygame: pip install pygame") from error
         self._pygame: Any = pygame
+        if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"} & os.environ.keys():
+            raise RunError("there is no display to open a window on; --video writes a film instead")
         pygame.display.init()
         pygame.display.set_caption("slmk")
         self._clock = pygame.time.Clock()

@@ -15,6 +15,7 @@ from typing import Any, Final
 import click
 from pydantic import ValidationError
 
+from slmk.cli.options import sets
 from slmk.component import KINDS, Kind
 from slmk.errors import Problem, RunError, SpecError
 from slmk.registry import FIRST_PARTY, get_registry
@@ -138,7 +139,7 @@ def _read(folder: Traversable, name: str) -> str:
 @click.command(name="check-plugin")
 @click.argument("kind", type=_KIND)
 @click.argument("name")
-@click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set an option of the component.")
+@sets("check-plugin", "an option of the component")
 def check_plugin(kind: str, name: str, overrides: tuple[str, ...]) -> int:
     """Put the component NAME of KIND through the contract suite, and print one line for each check.
 

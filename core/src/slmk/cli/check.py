@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from slmk.cli.options import sets
 from slmk.cli.present import show_error
 from slmk.errors import SlmkError
 from slmk.spec import Blueprint, load
@@ -15,7 +16,7 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the spec.")
+@sets("check")
 def check(specs: tuple[Path, ...], overrides: tuple[str, ...]) -> int:
     """Check each SPEC as a whole and print every mistake. Nothing is built or written.
 

@@ -26,7 +26,7 @@ _SIMULATORS: Final = {
     "Box2D": ("box2d", "slmk-env-gymnasium[box2d]"),
     "mujoco": ("mujoco", "slmk-env-gymnasium[mujoco]"),
     "envpool": ("envpool", "slmk-env-envpool[all]"),
-    "ale_py": ("ale-py", "slmk-env-atari"),
+    "ale_py": ("ale-py", "ale-py"),
     "mujoco_playground": ("playground", "slmk-env-playground[all]"),
     "mjlab": ("mjlab", "slmk-env-mjlab"),
     "isaaclab": ("isaaclab", "slmk-env-isaaclab"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slmk import world
+from slmk.cli.options import sets
 
 if TYPE_CHECKING:
     from slmk.trial import Result
@@ -25,12 +26,10 @@ DEV = (
 )
 """What ``--dev`` sets: a small run with every check on."""
 
-_sets = click.option("-s", "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the spec.")
-
 
 @click.command()
 @click.argument("spec", type=click.Path(dir_okay=False, path_type=Path), default=DEMO, required=False)
-@_sets
+@sets("run")
 @click.option("--seeds", type=click.IntRange(min=1), help="How many seeds to run.")
 @click.option("--device", help="Where to compute, such as cpu or cuda.")
 @click.option(
@@ -88,7 +87,7 @@ def resume(directory: Path, profile: bool) -> None:
     metavar="DEMOS",
     help="Write the episodes to this folder as a Minari dataset, such as demos/hopper-v0.",
 )
-@_sets
+@sets("eval")
 def eval_(
     directory: Path,
     episodes: int,

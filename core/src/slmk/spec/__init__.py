@@ -37,10 +37,10 @@ def load(
         SpecError: the spec is wrong; the error lists every mistake with its file and line.
         PluginError: the spec is right, but a plugin that it asks for is broken.
     """
-    document = _read(source)
-    problems: list[Problem] = []
+    document, problems = _read(source)
+    whole = not problems
     document = apply(document, overrides, problems)
-    diagnostics = Diagnostics(document)
+    diagnostics = Diagnostics(document, whole=whole)
     diagnostics.problems.extend(problems)
     stem, directory = ("spec", Path.cwd()) if isinstance(source, Mapping) else _split(Path(source))
     blueprint = assemble(document, registry or get_registry(), diagnostics, stem)
@@ -58,7 +58,7 @@ def load_policy_sections(sections: Mapping[str, Any], registry: Registry | None 
         SpecError: the sections are wrong, or a plugin that they name is not installed.
         PluginError: a plugin that they name is broken.
     """
-    document = _read({name: sections[name] for name in _POLICY_SECTIONS if name in sections})
+    document, _ = _read({name: sections[name] for name in _POLICY_SECTIONS if name in sections})
     diagnostics = Diagnostics(document)
     blueprint = assemble_policy(document, registry or get_registry(), diagnostics)
     if blueprint is None:
@@ -66,12 +66,13 @@ def load_policy_sections(sections: Mapping[str, Any], registry: Registry | None 
     return blueprint
 
 
-def _read(source: str | Path | Mapping[str, Any]) -> Document:
+def _read(source: str | Path | Mapping[str, Any]) -> tuple[Document, list[Problem]]:
+    """A document, and what is wrong with the files that it extends: all else in it can be checked nevertheless."""
     problems: list[Problem] = []
     document = from_mapping(source, problems) if isinstance(source, Mapping) else read(Path(source), problems)
-    if problems:  # What could not be read would only bring follow-on problems.
-        raise SpecError(problems)
-    return document
+    if any(problem.path != "extends" for problem in problems):
+        raise SpecError(problems)  # What could not be read would only bring follow-on problems.
+    return document, problems
 
 
 def _split(path: Path) -> tuple[str, Path]:

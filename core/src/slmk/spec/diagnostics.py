@@ -12,7 +12,9 @@ __all__ = ["Diagnostics"]
 class Diagnostics:
     """Collects problems. `plugin_faults` are those for which a plugin is to blame, not the spec's author."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, *, whole: bool = True) -> None:
+        """Collect mistakes of `document`; of one that is not `whole` nobody can say what is missing."""
+        self._whole = whole
         self.problems: list[Problem] = []
         self.plugin_faults: set[Problem] = set()
         self._document = document
@@ -29,6 +31,8 @@ class Diagnostics:
             broken: a plugin is to blame.
             facts: `expected`, `found` and `hint` of `Problem`.
         """
+        if absent and not self._whole:
+            return
         problem = self._document.place(path[:-1] if absent else path).problem(message, path, **facts)
         self.problems.append(problem)
         if broken:

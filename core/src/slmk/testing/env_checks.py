@@ -84,9 +84,9 @@ def check_env_shapes_and_types(make: MakeEnv) -> None:
 def check_env_same_seed_same_steps(make: MakeEnv) -> None:
     """Two environments with one seed, and one that is reset with it, take the same steps for the same actions."""
     one, other, reset = make(4, 3), make(4, 3), make(4, 8)
-    started = [one.reset(), other.reset(), reset.reset(3)]
-    for obs in started[1:]:
-        _assert_same(started[0], obs, "the first observations from one seed differ in")
+    first = one.reset()
+    _assert_same(first, other.reset(), "the first observations of two environments made with one seed differ in")
+    _assert_same(first, reset.reset(3), "made with a seed and reset with it, first observations differ in")
     for a, b, c in zip(*(_steps(env, 2 * _STEPS) for env in (one, other, reset)), strict=True):
         _assert_same_step(a, b, "two environments with one seed differ in")
         _assert_same_step(a, c, "an environment reset with the seed differs from one made with it in")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Discriminator, Tag
 
 from slmk import AlgorithmConfig, Component, Config, Fraction, NonNegative, Positive, PositiveInt, Schedule, hookimpl
+from slmk.toolbox.schedules import at
 
 __all__ = ["ByKL", "PPOConfig"]
 
@@ -78,6 +79,8 @@ class PPOConfig(AlgorithmConfig):
         """The rollout must split into equal minibatches, of two samples at least; a rate starts within its limits."""
         if isinstance(self.lr, ByKL) and not self.lr.least <= self.lr.start <= self.lr.most:
             yield "lr.start", f"the rate has to start between least ({self.lr.least:g}) and most ({self.lr.most:g})"
+        if not all(at(self.clip, progress) >= 0 for progress in (0.0, 1.0)):
+            yield "clip", "the range of the ratio may not be below 0"
         if "env" not in spec:
             return
         size = self.horizon * spec["env"].num_envs

@@ -80,8 +80,10 @@ def _measured(
             async_s = min(async_s, _step_time(workers, actions))
             sync_s = min(sync_s, _step_time(rows, actions))
     rows.close()
-    _log.info("vectorization measured", sync_us=round(sync_s * 1e6), async_us=round(async_s * 1e6) if workers else None)
-    if workers and async_s < _CLEAR_WIN * sync_s:
+    choice: Choice = "async" if workers and async_s < _CLEAR_WIN * sync_s else "sync"
+    async_us = round(async_s * 1e6) if workers else None
+    _log.info("vectorization measured", choice=choice, sync_us=round(sync_s * 1e6), async_us=async_us)
+    if workers and choice == "async":
         workers.rebuild()
         return "async", workers
     if workers:

@@ -1,0 +1,50 @@
+"""EnvPool's families behind the contract: thirty ids, from a grid of numbers to a humanoid robot and Atari."""
+
+import pytest
+import torch
+
+from slmk.testing.env_checks import ENV_CHECKS
+from slmk_env_envpool import EnvPoolConfig
+from slmk_env_envpool.backend import EnvPoolEnv
+
+FAMILIES = {
+    "classic control": ("CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCarContinuous-v0"),
+    "toy text": ("FrozenLake-v1", "Blackjack-v1", "Taxi-v3", "CliffWalking-v0"),
+    "Box2D": ("LunarLander-v3", "LunarLanderContinuous-v3", "BipedalWalker-v3"),
+    "MuJoCo": ("HalfCheetah-v5", "Hopper-v5", "Ant-v5", "Humanoid-v5"),
+    "DM Control": (
+        "CheetahRun-v1",
+        "WalkerWalk-v1",
+        "ReacherHard-v1",
+        "FingerSpin-v1",
+        "HumanoidStand-v1",
+        "DogRun-v1",
+    ),
+    "MuJoCo Playground": (
+        "MuJoCoPlayground/Go1JoystickFlatTerrain-v1",
+        "MuJoCoPlayground/G1JoystickRoughTerrain-v1",
+        "MuJoCoPlayground/PandaPickCube-v1",
+        "MuJoCoPlayground/LeapCubeReorient-v1",
+    ),
+    "Atari": ("Pong-v5", "Breakout-v5"),
+    "MiniGrid": ("MiniGrid-DoorKey-5x5-v0",),
+    "robotics": ("FetchReachDense-v4", "AdroitHandPenSparse-v1"),
+}
+IDS = [name for names in FAMILIES.values() for name in names]
+
+
+def test_thirty_ids():
+    """None twice."""
+    assert len(set(IDS)) == len(IDS) == 30
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_the_contract_holds(name):
+    """Every check passes with episodes of 20 steps."""
+
+    def create(num_envs, seed):
+        config = EnvPoolConfig(id=name, num_envs=num_envs, max_episode_steps=20, num_threads=1)
+        return EnvPoolEnv(config, device=torch.device("cpu"), seed=seed)
+
+    for check in ENV_CHECKS:
+        check(create)
