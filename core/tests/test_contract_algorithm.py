@@ -302,7 +302,12 @@ class TestActorCritic(AlgorithmContract):
     component = "ActorCritic"
     registry = REGISTRY
     options = OPTIONS
-    skip: ClassVar = {"component": "its name is that of a class", "public_names_only": "this file tests the kernel"}
+    skip: ClassVar = {
+        "component": "its name is that of a class",
+        "public_names_only": "this file tests the kernel",
+        "import_is_light": "this file is no plugin module",
+        "no_side_effects": "this file is no plugin module",
+    }
 
 
 VALUES = ("learns_value_beyond_time_limit", "learns_value_of_own_episode")
