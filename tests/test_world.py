@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from slmk import Adam, Average, Learner, RunError, world
+from slmk.assembly import in_common
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
 from slmk.learner import Objective
@@ -70,7 +71,7 @@ def learned(x: Tensor, compile: str) -> dict[str, Tensor]:
 
 def normalized(x: Tensor) -> dict[str, Tensor]:
     """Statistics after two batches."""
-    running, percentile = Running(RunningConfig(), (3,)), Percentile(PercentileConfig(), (3,))
+    running, percentile = map(in_common, (Running(RunningConfig(), (3,)), Percentile(PercentileConfig(), (3,))))
     for part in (running, percentile):
         part.update(x)
         part.update(2 * x + 1)

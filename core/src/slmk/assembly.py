@@ -19,7 +19,7 @@ from slmk.registry import Registry, get_registry
 from slmk.spec import Blueprint, PolicyBlueprint
 from slmk.streams import Streams
 
-__all__ = ["Agent", "build_agent", "build_env", "build_memory", "resolve_device"]
+__all__ = ["Agent", "build_agent", "build_env", "build_memory", "in_common", "resolve_device"]
 
 MASK = "mask"
 """The observation group that says which discrete actions are allowed; read by action heads, not by networks."""
@@ -86,7 +86,8 @@ def build_agent(
     parts = Parts(
         model=model,
         normalizers={
-            role: registry.load(part.component)(part.config, ()).to(env.device) for role, part in others.items()
+            role: in_common(registry.load(part.component)(part.config, ())).to(env.device)
+            for role, part in others.items()
         },
         generator=streams.generator("policy", env.device),
         compile=blueprint.run.compile,
@@ -95,6 +96,14 @@ def build_agent(
         iterations=ceil(env_steps / (getattr(config, "horizon", 1) * env.num_envs * world.size())),
     )
     return Agent(target(config, env, parts), Recurrence(model))
+
+
+def in_common(normalizer: Any) -> Any:
+    """A normalizer whose `update` gets the samples of all processes of a world, so that it need not know of them."""
+    if world.size() > 1:
+        alone = normalizer.update
+        normalizer.update = lambda x: alone(world.gathered(x))
+    return normalizer
 
 
 def build_memory(
@@ -154,7 +163,7 @@ def _obs_normalizers(
         return {}
     target: Any = registry.load(part.component)
     spaces = {name: env.observation_spaces[name] for name in sorted(groups)}
-    return {name: target(part.config, space.shape) for name, space in spaces.items() if _is_real(space)}
+    return {name: in_common(target(part.config, space.shape)) for name, space in spaces.items() if _is_real(space)}
 
 
 def _is_real(space: Any) -> bool:

@@ -100,7 +100,7 @@ def gathered(x: Tensor) -> Tensor:
 
     parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(size())]
     with _together():
-        distributed.all_gather(parts, x.contiguous())
+        distributed.all_gather(parts, x.detach().contiguous())
     return torch.cat(parts)
 
 

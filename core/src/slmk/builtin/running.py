@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from slmk import world
 from slmk.builtin import RunningConfig
 
 __all__ = ["Running"]
@@ -54,24 +53,12 @@ class Running(nn.Module):
         algorithm for computing sample variances", eq. 2.1.
         """
         samples = x.flatten(0, x.dim() - self._dims - 1) if x.dim() > self._dims else x.unsqueeze(0)
-        variance, mean = _moments(samples.double())
-        count = len(samples) * world.size()
-        share = count / (self.count + count)
+        variance, mean = torch.var_mean(samples.double(), dim=0, correction=0)
+        share = len(samples) / (self.count + len(samples))
         difference = mean - self.mean
         # The first batch has share 1, so that the initial variance of 1 drops out.
         self.variance.lerp_(variance, share).add_(share * (1 - share) * difference.square())
         self.mean.add_(share * difference)
-        self.count.add_(count)
+        self.count.add_(len(samples))
         self.shift.copy_(self.mean)
         self.factor.copy_((self.variance + self._epsilon).rsqrt())
-
-
-def _moments(samples: Tensor) -> tuple[Tensor, Tensor]:
-    """Variance and mean of samples (B, *shape) along axis 0, those of all processes of a world together."""
-    variance, mean = torch.var_mean(samples, dim=0, correction=0)
-    if world.size() > 1:
-        mine = mean.clone()
-        world.average(mean)
-        variance.add_((mine - mean).square())
-        world.average(variance)
-    return variance, mean

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from slmk import world
 from slmk_normalizer_percentile import PercentileConfig
 
 __all__ = ["Percentile"]
@@ -49,7 +48,7 @@ class Percentile(nn.Module):
         """Move both ends by the percentiles of a batch ``(*batch, *shape)``."""
         config = self._config
         samples = x.flatten(0, x.dim() - self._dims - 1) if x.dim() > self._dims else x.unsqueeze(0)
-        ordered = world.gathered(samples.float()).sort(0).values
+        ordered = samples.float().sort(0).values
         self.weight.mul_(config.decay).add_(1 - config.decay)
         # Dividing by the sum of all weights so far corrects for the start at 0.
         step = (1 - config.decay) / self.weight
