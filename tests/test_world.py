@@ -1,163 +1,53 @@
 """Several processes that train together: two, over gloo."""
 
+import json
 import os
-import socket
-from multiprocessing import get_context
-from multiprocessing.queues import Queue
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, distributed, nn
 
-from slmk import Adam, Average, Learner, RunError, world
-from slmk.assembly import in_common
-from slmk.builtin import RunningConfig
-from slmk.builtin.running import Running
-from slmk.learner import Objective
+from slmk import world
 from slmk.streams import Streams
-from slmk_normalizer_percentile import PercentileConfig
-from slmk_normalizer_percentile.percentile import Percentile
 
-PROCESSES = 2
-BATCH = 6
-
-
-class Counting(nn.Module):
-    """A layer that gathers the mean of its inputs while it is trained, as batch normalisation does."""
-
-    mean: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(3))
-        self.register_buffer("mean", torch.zeros(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
-            self.mean.lerp_(x.detach().mean(0), 0.5)
-        return (x * self.weight).sum(-1)
-
-
-def data(rank: int | None) -> Tensor:
-    """The samples of one process (6, 3), or of both (12, 3)."""
-    whole = torch.randn(PROCESSES * BATCH, 3, generator=torch.Generator().manual_seed(0))
-    return whole if rank is None else whole[rank * BATCH : (rank + 1) * BATCH]
-
-
-def learned(x: Tensor, compile: str) -> dict[str, Tensor]:
-    """Parameters, target and buffers after five steps on `x`."""
-    model, target = Counting(), Counting()
-    learner = Learner(
-        {"model": model, "target": target},
-        {
-            "loss": Objective(
-                lambda x: ((error := model(x) - 2).square().mean(), {"loss/error": error.mean()}),
-                [model],
-                Adam(max_grad_norm=0.5),
-            )
-        },
-        averages=[Average(target, model, 0.3)],
-        compile=compile,  # type: ignore[arg-type]
-    )
-    for _ in range(5):
-        learner.step(x, lr=0.1)
-    return {
-        "weight": model.weight.detach(),
-        "target": target.weight.detach(),
-        "mean": model.mean,
-        "error": learner.latest("loss/error", 2),
-    }
-
-
-def normalized(x: Tensor) -> dict[str, Tensor]:
-    """Statistics after two batches."""
-    running, percentile = map(in_common, (Running(RunningConfig(), (3,)), Percentile(PercentileConfig(), (3,))))
-    for part in (running, percentile):
-        part.update(x)
-        part.update(2 * x + 1)
-    buffers = {f"running/{name}": buffer for name, buffer in running.named_buffers()}
-    return buffers | {f"percentile/{name}": buffer for name, buffer in percentile.named_buffers()}
-
-
-def everything(rank: int | None) -> dict[str, dict[str, Tensor]]:
-    """What is compared between processes, and with one that has the samples of all and compiles nothing."""
-    x = data(rank)
-    compiled = learned(x, "off" if rank is None else "on")
-    return {"eager": learned(x, "off"), "compiled": compiled, "normalizers": normalized(x)}
-
-
-def _member(rank: int, port: int, results: "Queue[tuple[int, dict[str, object]]]") -> None:
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=PROCESSES)
-    numbers = {name: {k: x.flatten().tolist() for k, x in part.items()} for name, part in everything(rank).items()}
-    found = {"everything": numbers, "agreements": _agreements(rank), "alone": _left_alone(rank)}
-    results.put((rank, found))
-    world.leave()
-
-
-def _agreements(rank: int) -> list[object]:
-    x = torch.arange(3.0) + 10 * rank
-    world.average(x)
-    return [
-        world.size(),
-        world.rank(),
-        x.tolist(),
-        world.gathered(torch.full((1, 2), float(rank))).tolist(),
-        world.any_of(rank == 1),
-        world.any_of(False),
-        world.told({"from": rank}),
-        sorted(world.in_all({"both", f"only {rank}"})),
-    ]
-
-
-def _left_alone(rank: int) -> str:
-    """What the first process is told when it waits for the other, which has gone."""
-    if rank == 1:
-        return ""
-    try:
-        world.average(torch.zeros(1))
-    except RunError as error:
-        return str(error)
-    return "an answer"
+MEMBER = Path(__file__).with_name("world_member.py")
 
 
 @pytest.fixture(scope="module")
-def told() -> list[dict[str, object]]:
-    """What each of two processes found, in the order of their ranks."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = get_context("spawn")
-    results = context.Queue()
-    members = [context.Process(target=_member, args=(rank, port, results)) for rank in range(PROCESSES)]
-    for member in members:
-        member.start()
-    found = dict(results.get(timeout=300) for _ in members)
-    for member in members:
-        member.join(timeout=60)
-    return [found[rank] for rank in range(PROCESSES)]
+def told(tmp_path_factory) -> dict[str, Any]:
+    """What each of two processes found, by rank, and what one alone found."""
+    folder = tmp_path_factory.mktemp("world")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for start in (torchrun, []):
+        done = subprocess.run(
+            [sys.executable, *start, str(MEMBER), str(folder)], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+    return {path.stem: json.loads(path.read_text()) for path in folder.iterdir()}
 
 
 def test_two_processes_learn_what_one_learns_from_all_samples(told):
     """Parameters, targets, buffers and statistics are equal in both, and those of one process with twice the batch."""
-    first, second = (each["everything"] for each in told)
+    first, second, alone = (told[name]["everything"] for name in ("0", "1", "alone"))
     assert first == second
-    for name, part in everything(None).items():
+    assert alone.keys() == first.keys()
+    for name, part in alone.items():
         for key, expected in part.items():
-            got = torch.tensor(first[name][key]).view(expected.shape)
-            torch.testing.assert_close(got, expected.float(), rtol=1e-5, atol=1e-6, msg=f"{name}/{key}")
+            assert first[name][key] == pytest.approx(expected, rel=1e-5, abs=1e-6), f"{name}/{key}"
 
 
 def test_processes_agree(told):
     """Means, samples, flags, values and names are shared as their functions say."""
     common = [[5.0, 6.0, 7.0], [[0.0, 0.0], [1.0, 1.0]], True, False, {"from": 0}, ["both"]]
-    assert [each["agreements"] for each in told] == [[2, rank, *common] for rank in range(PROCESSES)]
+    assert [told[str(rank)]["agreements"] for rank in (0, 1)] == [[2, rank, *common] for rank in (0, 1)]
 
 
 def test_a_process_that_ends_is_missed(told):
     """The other says that one has ended, instead of showing gloo's words."""
-    assert told[0]["alone"] == "another process of this run has ended: what it said is the reason"
+    assert told["0"]["alone"] == "another process of this run has ended: what it said is the reason"
 
 
 def test_alone_nothing_happens():
