@@ -48,6 +48,7 @@ def shares(episodes: int, num_envs: int) -> npt.NDArray[np.int64]:
     return np.array([episodes // num_envs + (index < episodes % num_envs) for index in range(num_envs)])
 
 
+@torch.no_grad()
 def play(
     env: Env,
     policy: Callable[[Obs], Tensor],
@@ -103,7 +104,6 @@ class Evaluator:
         self._registry = registry
         self._env: Env | None = None
 
-    @torch.no_grad()
     def __call__(self, policy: Callable[[Obs], Tensor], env_steps: int) -> Episodes:
         """Play the spec's number of episodes; their seed depends on the run's seed and `env_steps` alone."""
         if self._env is None:

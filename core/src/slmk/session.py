@@ -41,7 +41,8 @@ def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
     blueprint = load(Path(job["directory"]) / "resolved.toml")
     # Before anything heavy is imported: import order matters to some simulators.
     blueprint.env.config.prepare()  # type: ignore[attr-defined]
-    with _profile(Path(job["directory"]) / f"seed-{job['seed']}", job.get("profile", False)), _signals() as caught:
+    wanted = job.get("profile", False) and world.rank() == 0
+    with _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted), _signals() as caught:
         return _run(blueprint, job, on_row, caught)
 
 
@@ -52,7 +53,7 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: li
 
     _set_up_torch(blueprint.run)
     parent = Path(job["directory"])
-    # What is nobody's but a later process's lies apart, and is needed to resume alone.
+    # The files of the first process are the run's; the others have checkpoints to go on from, and nothing else.
     directory = parent / (f"rank-{world.rank()}" if world.rank() else "") / f"seed-{job['seed']}"
     run = Run(blueprint, job["seed"])
     checkpoints = Checkpoints(directory / "checkpoints")
@@ -72,7 +73,7 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: li
         on_row(row)
 
     try:
-        finished = not caught and train(run, checkpoints, emit, lambda: bool(caught))
+        finished = not world.any_of(bool(caught)) and train(run, checkpoints, emit, lambda: bool(caught))
         summary = world.told(_summarise(run, directory, manifest) if world.rank() == 0 else None)
         reporters.finish(summary)
         return summary if finished else {**summary, "interrupted": caught[0] if caught else signal.SIGTERM}
