@@ -107,14 +107,10 @@ def test_another_number_of_processes_is_refused(straight):
     assert "made by 2 processes" in done.stderr
 
 
-def test_a_wrong_spec_is_told_once(tmp_path):
-    """All processes find the mistake; the first one says it, with exit code 2."""
-    done = subprocess.run(
-        torchrun("run", SPEC, "--out", tmp_path, **{"algorithm.nonsense": 1}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def test_a_wrong_spec_is_told(tmp_path):
+    """By whoever finds the mistake first, since torchrun stops the others then; nothing is left."""
+    command = torchrun("run", SPEC, "--out", tmp_path, **{"algorithm.nonsense": 1})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
-    assert done.stderr.count("nonsense") == 1
+    assert "algorithm.nonsense: unknown key" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import click
 from slmk import __version__, world
 from slmk.cli.lazy import LazyCommand, LazyGroup
 from slmk.cli.present import show_error
-from slmk.errors import SlmkError, SpecError
+from slmk.errors import SlmkError
 from slmk.logs import FORMATS, LEVELS, configure
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -54,7 +54,7 @@ def cli(ctx: click.Context, log_format: str, log_level: str) -> None:
 
 
 def _is_follower() -> bool:
-    """Whether this is not the first of several processes that ``torchrun`` has started: what all see, that one says."""
+    """Whether this is not the first of several processes that ``torchrun`` has started: that one logs what all do."""
     return world.announced(os.environ) > 1 and os.environ.get("RANK") != "0"
 
 
@@ -65,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = cli.main(arguments, prog_name="slmk", standalone_mode=False)
     except SlmkError as error:
-        if not (isinstance(error, SpecError) and _is_follower()):
-            show_error(error)
+        show_error(error)
         return error.exit_code
     except click.ClickException as error:
         error.show()
