@@ -44,7 +44,7 @@ def slmk():
     started = []
 
     def start(*words):
-        words = [sys.executable, "-m", "slmk.cli", *map(str, words)]
+        words = [sys.executable, "-m", "slmk", *map(str, words)]
         started.append(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
         return started[-1]
 
