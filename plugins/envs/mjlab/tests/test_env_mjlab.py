@@ -92,7 +92,7 @@ def test_evaluation_plays_with_the_time_limit_of_training():
         ({"id": "Mjlab-Cartpole-Balence"}, "env.id", "did you mean 'Mjlab-Cartpole-Balance'"),
         ({"overrides": {"sim.mujoco.timestap": 0.1}}, "env.overrides.sim.mujoco.timestap", "did you mean 'timestep'"),
         ({"overrides": {"decimation": "two"}}, "env.overrides.decimation", "a number"),
-        ({"overrides": {"auto_reset": True}}, "env.overrides.auto_reset", "option of the backend"),
+        ({"overrides": {"auto_reset": True}}, "env.overrides.auto_reset", "it has to be off"),
         ({"overrides": {"sim.mujoco.disableflags": ["contct"]}}, "env", "Unknown disable flag 'contct'"),
     ],
 )
