@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 SPEC = Path(__file__).parent.parent / "specs" / "classic" / "ppo_cartpole.toml"
 PROCESSES = 2
-STEPS = 2048
+STEPS = 4096
 SMALL = {
     "run.seeds": 1,
     "run.env_steps": STEPS,
@@ -76,22 +76,19 @@ def test_processes_share_parameters_and_nothing_else(straight):
 
 
 def test_killed_processes_resume_exactly(straight, tmp_path):
-    """After kill -9 and `resume`, metrics and the state of both are those of a straight run, bit for bit."""
-    process = subprocess.Popen(
-        torchrun("run", SPEC, "--out", tmp_path, **SMALL),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    """After kill -9 of one and `resume`, metrics and the state of both are those of a straight run, bit for bit."""
+    command = torchrun("run", SPEC, "--out", tmp_path, **SMALL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
     while not list(tmp_path.glob("*/*/rank-1/seed-0/checkpoints/[0-9]*/state.json")):
         assert process.poll() is None, "it ended before its first checkpoint"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    time.sleep(1.0)
+    members = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    os.kill(int(members.split()[-1]), signal.SIGKILL)
+    assert process.wait(timeout=120) != 0
     directory = next((tmp_path / SPEC.stem).iterdir())
+    assert not (directory / "seed-0" / "summary.json").exists(), "it was done before it was killed"
     assert trained(tmp_path, "resume", directory) == directory
     assert rows(directory) == rows(straight)
     for rank in range(PROCESSES):

@@ -63,11 +63,11 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """The newest whole checkpoint, or None."""
-        return max(self._whole(), default=None)
+        return max(_whole(self.directory), default=None)
 
     def newest_of_all(self) -> Path | None:
         """The newest that every process of the world has: a crash may have come between two processes' saves."""
-        whole = world.in_all(path.name for path in self._whole())
+        whole = world.in_all(path.name for path in _whole(self.directory))
         return self.directory / max(whole) if whole else None
 
     def best(self) -> Path | None:
@@ -76,14 +76,16 @@ class Checkpoints:
         path = self.directory / marker.read_text() if marker.exists() else None
         return path if path is not None and path.exists() else self.latest()
 
-    def _whole(self) -> list[Path]:
-        return [path for path in self.directory.glob("[0-9]*") if path.suffix != ".tmp"]
-
     def _prune(self) -> None:
-        kept = {*sorted(self._whole())[-self.keep :], self.best()}
+        kept = {*sorted(_whole(self.directory))[-self.keep :], self.best()}
         for path in self.directory.iterdir():
             if path.is_dir() and path not in kept:
                 shutil.rmtree(path)
+
+
+def _whole(directory: Path) -> list[Path]:
+    """The checkpoints of a directory that were written to their end."""
+    return [path for path in directory.glob("[0-9]*") if path.suffix != ".tmp"]
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -118,21 +120,22 @@ def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Any], d
     """
     try:
         document = json.loads((path / TREE).read_text())
-        if document.get("format") != FORMAT:
-            known = f"this slmk reads format {FORMAT}"
-            raise CheckpointError(f"{path}: checkpoint format {document.get('format', 'unknown')}; {known}")
+        if "format" not in document:
+            raise ValueError("it has no format")
+        if document["format"] != FORMAT:
+            raise CheckpointError(f"{path}: checkpoint format {document['format']}; this slmk reads format {FORMAT}")
         tensors = load_file(path / TENSORS, device=str(device))
         return _join(document["state"], tensors), document["about"]
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: not a checkpoint: {error.filename} is missing") from error
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
         message = f"{path}: the checkpoint is truncated or not one of slmk: {error}{_without(path)}"
         raise CheckpointError(message) from error
 
 
 def _without(path: Path) -> str:
     """What may be done about a checkpoint that cannot be read, where there is an older one."""
-    older = max((other for other in path.parent.glob("[0-9]*") if other.is_dir() and other < path), default=None)
+    older = max((other for other in _whole(path.parent) if other < path), default=None)
     return f"; delete that folder to go on from {older.name}" if older else ""
 
 

@@ -18,7 +18,7 @@ __all__ = ["Actor", "PolicyBased", "actor_role"]
 class Actor(nn.Module):
     """From observation groups to a distribution over raw actions; `model`'s role must have `head_outputs` outputs.
 
-    It calls ``forward`` of its own parts rather than the parts: looking for hooks takes 6 of a small policy's 70 µs.
+    It calls ``forward`` of its own parts rather than the parts: looking for hooks takes 3 of a small policy's 55 µs.
     """
 
     def __init__(
