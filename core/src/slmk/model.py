@@ -57,8 +57,16 @@ class Model(nn.Module):
         return self._roles[role][0](self._inputs(role, obs), **options)  # type: ignore[no-any-return]
 
     def advance(self, obs: Obs) -> dict[str, Tensor]:
-        """What each recurrent network remembers after `obs`, (N, width) by the name of its group."""
-        return {f"{CARRY}{role}": self._roles[role][0].advance(self._inputs(role, obs)) for role in self.recurrent}  # type: ignore[operator]
+        """What each recurrent network remembers after `obs`, (N, width) by the name of its group.
+
+        Networks of which `obs` has no carry are left out: a policy alone does not need the critic's.
+        """
+        roles = {f"{CARRY}{role}": role for role in self.recurrent}
+        return {
+            name: self._roles[role][0].advance(self._inputs(role, obs))  # type: ignore[operator]
+            for name, role in roles.items()
+            if name in obs
+        }
 
     def observe(self, obs: Obs) -> None:
         """Move the observation statistics by a batch of raw observations. Call it between iterations only."""
