@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MJLAB := .venv-mjlab
+# Tests of a group share what is dear to make, such as a compiled simulator, and so one process.
+PARALLEL := -n auto --dist loadgroup
 # uv does not read pip's settings: where pip is told of a folder of wheels, tell uv as well.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
@@ -22,12 +24,12 @@ demo: setup  ## Train PPO on CartPole and write a report: about a minute.
 	$(BIN)/slmk run
 
 test: setup check $(MJLAB)/.done  ## Lint, type-check and test everything; mjlab in an environment of its own.
-	$(BIN)/pytest -n auto
-	$(MJLAB)/bin/pytest -n auto plugins/envs/mjlab plugins/envs/managed
+	$(BIN)/pytest $(PARALLEL)
+	$(MJLAB)/bin/pytest $(PARALLEL) plugins/envs/mjlab plugins/envs/managed
 	$(MJLAB)/bin/pytest tests/test_specs.py -k mjlab
 
 nightly: setup  ## Test what takes minutes each: every environment of Playground.
-	$(BIN)/pytest -n auto -m nightly
+	$(BIN)/pytest $(PARALLEL) -m nightly
 
 check: setup
 	$(BIN)/ruff check .
@@ -45,12 +47,12 @@ clean:  ## Remove what make has made.
 
 $(VENV)/.done: $(MANIFESTS) | uv
 	test -x $(BIN)/python || $(UV) venv --quiet --python "$$(cat .python-version)" $(VENV)
-	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -r pyproject.toml --group dev
+	$(UV) pip install --quiet --python $(BIN)/python -r pyproject.toml --group dev
 	touch $@
 
 $(MJLAB)/.done: $(MANIFESTS) | uv
 	test -x $(MJLAB)/bin/python || $(UV) venv --quiet --python "$$(cat .python-version)" $(MJLAB)
-	$(UV) pip install --quiet --compile-bytecode --python $(MJLAB)/bin/python --group mjlab
+	$(UV) pip install --quiet --python $(MJLAB)/bin/python --group mjlab
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.done

@@ -24,7 +24,7 @@ from slmk import batch, component, config, env_info, hookspecs, protocols
 from slmk.cli import COMMANDS, cli
 from slmk.component import KINDS, Component, Kind
 from slmk.config import Config, RunConfig, TargetConfig
-from slmk.registry import FIRST_PARTY, Registry, get_registry
+from slmk.registry import FIRST_PARTY_COMMANDS, Registry, get_registry
 
 DOCS: Final = Path(__file__).parent
 KERNEL: Final = Path(slmk.__file__).parent
@@ -163,16 +163,10 @@ def cli_page() -> str:
     """Every command of the kernel and its plugins with its arguments, flags and environment variables."""
     root = click.Context(cli, info_name="slmk", auto_envvar_prefix="SLMK")
     commands = {name: command for name in cli.list_commands(root) if (command := cli.get_command(root, name))}
-    known = {name: command for name, command in commands.items() if name in COMMANDS or _is_ours(command)}
+    known = {name: command for name, command in commands.items() if name in COMMANDS or name in FIRST_PARTY_COMMANDS}
     parts = (_command_part(name, command, root) for name, command in known.items())
     intro = f"# Command line\n\n{HEAD}\n{_prose(cli.help)}\n\nPlugins may add commands; `slmk --help` lists them too.\n"
     return "\n".join([intro, _flags(root), *parts])
-
-
-def _is_ours(command: click.Command) -> bool:
-    """Whether a command belongs to a first-party plugin, which is named after its kind and its component."""
-    _, kind, name = f"{getattr(command.callback, '__module__', '')}.".partition(".")[0].split("_", 2)
-    return name in FIRST_PARTY.get(kind, ())
 
 
 def _command_part(name: str, command: click.Command, root: click.Context) -> str:

@@ -1,6 +1,5 @@
 """A run that was stopped goes on as if it never had been, bit for bit."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from slmk import CheckpointError, Policy, RunError, trial
+from slmk.testing.run_files import rows, run_difference
 
 HERE = Path(__file__).parent
 SPECS = HERE.parent / "specs"
@@ -40,24 +39,6 @@ KINDS = {
 def trained(kind: str, out: Path, *more: str) -> trial.Result:
     spec, overrides = KINDS[kind]
     return trial.run(SPECS / spec, (*SMALL, *overrides, *more), out=out)
-
-
-def rows(directory: Path) -> list[dict]:
-    """The metrics of the first seed without wall-clock values."""
-    lines = (directory / "seed-0" / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
-
-
-def tensors(directory: Path) -> dict[str, torch.Tensor]:
-    newest = max((directory / "seed-0" / "checkpoints").glob("[0-9]*"))
-    return load_file(newest / "state.safetensors")
-
-
-def assert_equal_runs(one: Path, other: Path) -> None:
-    assert rows(one) == rows(other)
-    a, b = tensors(one), tensors(other)
-    assert a.keys() == b.keys()
-    assert [name for name in a if not torch.equal(a[name], b[name])] == []
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +72,7 @@ def test_an_interrupted_run_resumes_exactly(kind, straight, tmp_path, monkeypatc
         trained(kind, tmp_path)
     monkeypatch.setattr(slmk.loop, "iterate", iterate)
     (directory,) = tmp_path.glob("*/*")
-    assert_equal_runs(trial.resume(directory).directory, straight(kind))
+    assert run_difference(trial.resume(directory).directory, straight(kind)) is None
 
 
 @pytest.mark.slow
@@ -103,7 +84,7 @@ def test_twenty_kills_lose_nothing(kind, straight, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     (directory,) = (path.parent for path in tmp_path.glob("*/*/summary.json"))
-    assert_equal_runs(directory, straight(kind))
+    assert run_difference(directory, straight(kind)) is None
     assert not list(directory.rglob("*.tmp/.."))
 
 
@@ -125,7 +106,7 @@ def test_signals_save_and_exit_with_their_code(number, code, seeds, straight, tm
     assert "slmk resume" in errors
     (directory,) = tmp_path.glob("*/*")
     subprocess.run([*slmk, "resume", directory], check=True, capture_output=True, timeout=120)
-    assert_equal_runs(directory, straight("discrete"))
+    assert run_difference(directory / "seed-0", straight("discrete") / "seed-0") is None
 
 
 def test_compiled_runs_resume_exactly_too(tmp_path):
@@ -140,7 +121,7 @@ def test_compiled_runs_resume_exactly_too(tmp_path):
     newest.rmdir()
     (two / "seed-0" / "summary.json").unlink()
     trial.resume(two)
-    assert_equal_runs(one, two)
+    assert run_difference(one, two) is None
 
 
 def test_a_truncated_checkpoint_is_a_clear_error(tmp_path):
@@ -188,9 +169,9 @@ def test_a_full_disk_is_a_clear_error(tiny_disk):
 def test_a_resumed_run_that_is_done_changes_nothing(straight):
     """Resuming a finished run returns its summary and adds no rows."""
     directory = straight("discrete")
-    before = rows(directory)
+    before = rows(directory / "seed-0")
     result = trial.resume(directory)
-    assert rows(directory) == before
+    assert rows(directory / "seed-0") == before
     assert result.summary["env_steps"] == 8192
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+
+from slmk.testing.run_files import newest_state, rows, run_difference
 
 SPEC = Path(__file__).parent.parent / "specs" / "classic" / "ppo_cartpole.toml"
 PROCESSES = 2
 STEPS = 4096
+
+pytestmark = pytest.mark.xdist_group("torchrun")
 SMALL = {
     "run.seeds": 1,
     "run.env_steps": STEPS,
@@ -43,17 +46,6 @@ def trained(out: Path, *arguments: object, **settings: object) -> Path:
     return next((out / SPEC.stem).iterdir())
 
 
-def state(directory: Path, rank: int) -> dict[str, torch.Tensor]:
-    """The newest checkpoint of a process."""
-    home = directory / f"rank-{rank}" if rank else directory
-    return load_file(max((home / "seed-0" / "checkpoints").glob("[0-9]*")) / "state.safetensors")
-
-
-def rows(directory: Path) -> list[dict]:
-    lines = (directory / "seed-0" / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
-
-
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory) -> Path:
     """A run without a stop."""
@@ -63,16 +55,16 @@ def straight(tmp_path_factory) -> Path:
 
 def test_processes_share_parameters_and_nothing_else(straight):
     """What is learned is the same in both, bit for bit; what is seen is not. Steps count for all."""
-    first, second = state(straight, 0), state(straight, 1)
+    first, second = (newest_state(straight / home / "seed-0") for home in ("", "rank-1"))
     learned = [name for name in first if name.startswith("algorithm/learner/")]
     assert learned
     assert [name for name in learned if not torch.equal(first[name], second[name])] == []
     assert not torch.equal(first["obs/obs"], second["obs/obs"])
     manifest = json.loads((straight / "manifest.json").read_text())
     assert manifest["processes"] == PROCESSES
-    assert rows(straight)[-1]["env_steps"] == STEPS
+    assert rows(straight / "seed-0")[-1]["env_steps"] == STEPS
     updates = STEPS // (32 * 4 * PROCESSES) * 16
-    assert max(row.get("updates", 0) for row in rows(straight)) == updates
+    assert max(row.get("updates", 0) for row in rows(straight / "seed-0")) == updates
 
 
 def test_killed_processes_resume_exactly(straight, tmp_path):
@@ -90,10 +82,7 @@ def test_killed_processes_resume_exactly(straight, tmp_path):
     directory = next((tmp_path / SPEC.stem).iterdir())
     assert not (directory / "seed-0" / "summary.json").exists(), "it was done before it was killed"
     assert trained(tmp_path, "resume", directory) == directory
-    assert rows(directory) == rows(straight)
-    for rank in range(PROCESSES):
-        expected, got = state(straight, rank), state(directory, rank)
-        assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+    assert run_difference(straight, directory) is None
 
 
 def test_another_number_of_processes_is_refused(straight):

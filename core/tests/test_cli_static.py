@@ -64,6 +64,13 @@ def test_wrong_usage_exits_with_two_and_a_hint(capsys, arguments, told):
     assert told in capsys.readouterr().err
 
 
+def test_a_command_of_a_plugin_that_is_not_installed_is_known(capsys, monkeypatch):
+    """The message names the distribution to install."""
+    monkeypatch.setattr("slmk.cli.lazy._offered", dict)
+    assert main(["export", "runs"]) == 2
+    assert "the command 'export' is not installed; pip install slmk-exporter-onnx" in capsys.readouterr().err
+
+
 def test_plugins_lists_kind_name_distribution_and_version(capsys):
     """The table has a header and a line for each component, the healthy ones marked ok."""
     assert main(["plugins"]) == 0

@@ -17,7 +17,7 @@ from slmk.errors import PluginError, Problem, SpecError, did_you_mean
 if TYPE_CHECKING:
     import click
 
-__all__ = ["FIRST_PARTY", "Registry", "Row", "Unavailable", "get_registry"]
+__all__ = ["FIRST_PARTY", "FIRST_PARTY_COMMANDS", "Registry", "Row", "Unavailable", "get_registry"]
 
 FIRST_PARTY: Final[dict[str, tuple[str, ...]]] = {
     "env": ("gymnasium", "envpool", "playground", "mjlab", "isaaclab"),
@@ -29,6 +29,8 @@ FIRST_PARTY: Final[dict[str, tuple[str, ...]]] = {
     "launcher": (),
 }
 """Names by kind that a distribution ``slmk-<kind>-<name>`` of this project provides, installed or not."""
+FIRST_PARTY_COMMANDS: Final = {"export": "slmk-exporter-onnx", "report": "slmk-reporter-report"}
+"""Commands by name that a distribution of this project provides, installed or not."""
 
 _WORDS = {"env": "environment backend", "algo": "algorithm", "net": "network"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -50,8 +50,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the nearest name for one that is unknown."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            hint = did_you_mean(args[0], self.list_commands(ctx)) or "see slmk --help"
-            ctx.fail(f"no command is called '{args[0]}'; {hint}")
+            ctx.fail(_unknown(args[0], self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -63,7 +62,16 @@ class LazyGroup(click.Group):
         offered = {name: command for name, command in announced_commands().items() if name not in self._table}
         if offered:
             with formatter.section("Commands of plugins"):
-                formatter.write_dl([(name, command.get_short_help_str()) for name, command in offered.items()])
+                formatter.write_dl([(name, command.get_short_help_str(limit=200)) for name, command in offered.items()])
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    from slmk.registry import FIRST_PARTY_COMMANDS
+
+    if name in FIRST_PARTY_COMMANDS:
+        return f"the command '{name}' is not installed; pip install {FIRST_PARTY_COMMANDS[name]}"
+    hint = did_you_mean(name, {*known, *FIRST_PARTY_COMMANDS}) or "see slmk --help"
+    return f"no command is called '{name}'; {hint}"
 
 
 def _offered() -> dict[str, click.Command]:

@@ -1,5 +1,6 @@
 """The EnvPool backend keeps the contract: no step is lost to a restart, and nothing else is changed."""
 
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from slmk import room
 from slmk.errors import CheckpointError, SpecError
 from slmk.testing.env_checks import ENV_CHECKS, check_env_same_seed_same_steps, random_actions
 from slmk_env_envpool import EnvPoolConfig
@@ -152,6 +154,18 @@ def test_what_cannot_be_made_is_one_problem_of_the_spec(options, path, words):
     (problem,) = caught.value.problems
     assert problem.path == path
     assert words in str(problem)
+
+
+def test_more_environments_than_memory_holds_are_refused(monkeypatch):
+    """Each robot of DM Control takes 13 MiB: that is measured on a few before many are made."""
+    monkeypatch.setattr(room, "free_memory", lambda device: 2**30)
+    with pytest.raises(SpecError) as caught:
+        EnvPoolEnv(EnvPoolConfig(id="CheetahRun-v1", num_envs=2048), device=torch.device("cpu"), seed=0)
+    (problem,) = caught.value.problems
+    assert problem.path == "env.num_envs"
+    assert re.fullmatch(r"2,048 environments need about [23]\d\.\d GiB, and 1\.0 GiB are free", problem.message)
+    assert 40 <= int(problem.hint.removeprefix("there is room for ")) <= 90
+    EnvPoolEnv(EnvPoolConfig(id="CartPole-v1", num_envs=2048), device=torch.device("cpu"), seed=0).close()
 
 
 def test_evaluation_has_plain_rewards_and_options_of_its_own():

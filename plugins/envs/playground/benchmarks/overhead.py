@@ -7,6 +7,8 @@ is ``jax.jit(jax.vmap(env.step))``, which never restarts; both take random actio
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from time import perf_counter
 
 import jax
 import torch
@@ -23,11 +25,11 @@ def main(name: str, sizes: list[int]) -> None:
     print("| env | N | slmk, env steps/s | times the bare step |\n|---|---|---|---|")
     for num_envs in sizes:
         ours, bare = steppers(name, num_envs)
-        ratio, seconds = throughput(ours, bare, 15), timed(ours)
+        ratio, seconds = throughput(ours, bare, 15), min(timed(ours) for _ in range(5))
         print(f"| {name} | {num_envs} | {TURN * num_envs / seconds:,.0f} | {ratio:.2f} |", flush=True)
 
 
-def steppers(name: str, num_envs: int) -> tuple[object, object]:
+def steppers(name: str, num_envs: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """Functions that take a turn of steps: of the backend, and of Playground's environment under `jit` and `vmap`."""
     config = PlaygroundConfig(id=name, num_envs=num_envs)
     config.prepare()
@@ -55,16 +57,11 @@ def steppers(name: str, num_envs: int) -> tuple[object, object]:
     return ours, theirs
 
 
-def timed(function: object) -> float:
-    """The least seconds of five calls."""
-    from time import perf_counter
-
-    times = []
-    for _ in range(5):
-        start = perf_counter()
-        function()  # type: ignore[operator]
-        times.append(perf_counter() - start)
-    return min(times)
+def timed(function: Callable[[], None]) -> float:
+    """Seconds of one call."""
+    start = perf_counter()
+    function()
+    return perf_counter() - start
 
 
 if __name__ == "__main__":

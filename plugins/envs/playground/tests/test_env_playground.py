@@ -5,11 +5,13 @@ import pytest
 import torch
 from structlog.testing import capture_logs
 
+from slmk import room
 from slmk.errors import CheckpointError, RunError, SpecError
 from slmk_env_playground import PlaygroundConfig
 from slmk_env_playground.assets import is_whole, link_menagerie
 from slmk_env_playground.backend import CHECK_EVERY, PlaygroundEnv
 
+pytestmark = pytest.mark.xdist_group("playground")
 CPU = torch.device("cpu")
 
 
@@ -75,6 +77,14 @@ def test_mistakes_are_problems_of_the_spec(options, path, words):
     (problem,) = caught.value.problems
     assert problem.path == path
     assert words in str(problem)
+
+
+def test_more_environments_than_memory_holds_are_refused(monkeypatch):
+    """By the size of their states, before anything is compiled: 1.7 KiB for a cart with its pole, four times."""
+    monkeypatch.setattr(room, "free_memory", lambda device: 2**20)
+    with pytest.raises(SpecError, match=r"env\.num_envs: 4,096 environments need about 0\.0 GiB") as caught:
+        make(num_envs=4096)
+    assert 130 <= int(caught.value.problems[0].hint.removeprefix("there is room for ")) <= 170
 
 
 def test_a_device_that_jax_lacks_is_named():

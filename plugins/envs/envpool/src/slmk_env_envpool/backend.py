@@ -12,6 +12,8 @@ from torch import Tensor
 from slmk.batch import Obs, Step
 from slmk.env_info import EnvInfo
 from slmk.errors import CheckpointError
+from slmk.room import require_memory
+from slmk_env_envpool.footprint import MANY, bytes_per_env
 from slmk_env_envpool.layout import action_space, groups
 from slmk_env_envpool.make import make
 
@@ -40,8 +42,11 @@ class EnvPoolEnv:
         """Make the environments.
 
         Raises:
-            SpecError: the id or an option is unknown, or the environment needs what the contract does not have.
+            SpecError: the id or an option is unknown, the environment needs what the contract does not have, or there
+                is no room for so many.
         """
+        if config.num_envs >= MANY:
+            require_memory(config.num_envs, bytes_per_env(config), torch.device("cpu"))
         self._config, self._device, self._tensor = config, device, _to(device)
         self._pool = make(config, seed)
         self._fresh_from: int | None = seed

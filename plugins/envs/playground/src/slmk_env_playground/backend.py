@@ -17,6 +17,7 @@ from torch import Tensor
 from slmk.batch import Obs, Step
 from slmk.env_info import EnvInfo
 from slmk.errors import RunError
+from slmk.room import require_memory
 from slmk_env_playground.arrays import jax_device, leaves_of, to_jax, to_torch, with_leaves
 from slmk_env_playground.make import make
 from slmk_env_playground.simulation import CHUNKS, Carry, groups
@@ -34,6 +35,8 @@ TOLERATED = 10
 """Lost episodes that never stop a run, however short it is."""
 CHECK_EVERY = 64
 """Vector steps between two looks at how many were lost: each waits for the device."""
+COPIES = 4
+"""States that there are of each environment at least: its own and one of the pool, before and after a step."""
 _log = structlog.get_logger()
 
 
@@ -46,7 +49,7 @@ class PlaygroundEnv:
         """Load the environment; it is compiled at the first `reset` and `step`.
 
         Raises:
-            SpecError: the id or an override is unknown, or JAX has no such device.
+            SpecError: the id or an override is unknown, JAX has no such device, or there is no room for so many.
         """
         self._config = config
         self._device = jax_device(device)
@@ -64,7 +67,9 @@ class PlaygroundEnv:
         limit = self._simulation.limit
         self._renew_every = max(1, round(config.pool_episodes * limit / CHUNKS))
         env = self._simulation.env
-        shapes = groups(jax.eval_shape(env.reset, jax.random.PRNGKey(0)).obs)
+        state = jax.eval_shape(env.reset, jax.random.PRNGKey(0))
+        require_memory(config.num_envs, COPIES * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)), device)
+        shapes = groups(state.obs)
         self.info = EnvInfo(
             num_envs=config.num_envs,
             observation_spaces={name: spaces.Box(-np.inf, np.inf, x.shape) for name, x in shapes.items()},
