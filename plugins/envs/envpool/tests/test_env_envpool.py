@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from ctypes.util import find_library
 
 import envpool
 import numpy as np
@@ -196,6 +197,38 @@ def test_render_gives_a_picture_only_if_asked():
     plain = make("CartPole-v1", 2)
     plain.reset()
     assert plain.render() is None
+
+
+PICTURES = """
+import torch
+from slmk.errors import SpecError
+from slmk_env_envpool import EnvPoolConfig
+
+def picture(id, camera):
+    config = EnvPoolConfig(id=id, render=True, camera=camera)
+    config.prepare()
+    from slmk_env_envpool.backend import EnvPoolEnv
+    env = EnvPoolEnv(config, device=torch.device("cpu"), seed=0)
+    env.reset()
+    return env.render()
+
+free, side = picture("CheetahRun-v1", -1), picture("CheetahRun-v1", 0)
+print(free.shape, side.shape, free.std() > 1, side.std() > 1, (free != side).any())
+try:
+    picture("InvertedPendulum-v5", 0)
+except SpecError as error:
+    print(error)
+"""
+"""In a process of its own, since what EGL is loaded first matters."""
+
+
+@pytest.mark.skipif(find_library("EGL") is None, reason="MuJoCo renders by EGL here")
+def test_robots_are_seen_by_the_camera_of_that_number():
+    """MuJoCo finds the system's EGL; another camera gives another picture, and one that is not there is a problem."""
+    done = subprocess.run([sys.executable, "-c", PICTURES], capture_output=True, text=True)
+    told, problem = done.stdout.splitlines()[-2:]
+    assert told == "(480, 480, 3) (480, 480, 3) True True True"
+    assert problem.startswith("env.camera: no picture: camera_id is out of range")
 
 
 def test_robots_of_playground_show_the_critic_more():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -34,6 +36,17 @@ class EnvPoolConfig(EnvConfig):
     """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
     render: bool = False
     """Create the environments so that ``render`` gives pictures."""
+    camera: Annotated[int, Field(ge=-1)] = -1
+    """Number of the camera for pictures; -1 for that of the id. Robots of DM Control are followed by 0, not by -1."""
+
+    def prepare(self) -> None:
+        """Load the system's EGL before EnvPool's own copy: MuJoCo looks for one of that name when it is to render.
+
+        Without it MuJoCo ends the process then, with a line about an OpenGL platform library.
+        """
+        if self.render:
+            with suppress(OSError):
+                ctypes.CDLL("libEGL.so.1", ctypes.RTLD_GLOBAL)
 
     def for_evaluation(self, num_envs: int) -> EnvPoolConfig:
         """These options with plain rewards and with `evaluation_options`."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slmk.batch import Obs, Step
 from slmk.env_info import EnvInfo
-from slmk.errors import CheckpointError
+from slmk.errors import CheckpointError, Problem, SpecError
 from slmk.room import require_memory
 from slmk_env_envpool.footprint import MANY, bytes_per_env
 from slmk_env_envpool.layout import action_space, groups
@@ -91,8 +91,18 @@ class EnvPoolEnv:
         return Step(obs, final, self._tensor(reward), self._tensor(done & ~truncated), self._tensor(truncated))
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """An RGB picture (H, W, 3) of the first environment; None without ``render = true``."""
-        return np.asarray(self._pool.render(0)[0], np.uint8) if self._config.render else None
+        """An RGB picture (H, W, 3) of the first environment; None without ``render = true``.
+
+        Raises:
+            SpecError: there is no such camera.
+        """
+        if not self._config.render:
+            return None
+        camera = self._config.camera
+        try:
+            return np.asarray(self._pool.render(0, camera_id=camera)[0], np.uint8)
+        except (IndexError, RuntimeError, ValueError) as error:
+            raise SpecError([Problem(f"no picture: {error}", "env.camera", found=str(camera))]) from error
 
     def close(self) -> None:
         """End EnvPool's threads."""
