@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from slmk.cli import main
+
 SPECS = Path(__file__).parent.parent / "specs"
 SPEC = SPECS / "classic" / "ppo_cartpole.toml"
 SMALL = ("run.env_steps=2048", "run.compile='off'", "run.eval_episodes=2", "algorithm.epochs=1")
@@ -73,6 +75,13 @@ def test_eval_scores_a_run_and_films_it(run, tmp_path):
     done = slmk("eval", run / "seed-1", "--episodes", 1, "--video", tmp_path / "film")
     assert done.returncode == 1
     assert done.stderr.endswith("film: its name has to end in .mp4 or .gif\n")
+
+
+def test_eval_computes_where_it_is_told(run, capsys):
+    """A policy that was trained on another machine's device is scored on this one's."""
+    assert main(["eval", str(run), "--episodes", "1", "--device", "cuda:77"]) == 2
+    assert "run.device: not a device of this machine" in capsys.readouterr().err
+    assert main(["eval", str(run), "--episodes", "1", "--device", "cpu"]) == 0
 
 
 def test_list_shows_the_run(run):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from slmk import AlgorithmConfig, Component, PluginError, SpecError, hookimpl
+from slmk.cli import main
 from slmk.discovery import from_file, from_module
 from slmk.registry import FIRST_PARTY, Registry, Row, Unavailable, install_command, missing_modules
 
@@ -120,12 +121,15 @@ def test_hook_that_raises_breaks_its_plugin_alone():
     assert row(registry, "?", "Raises").summary == "ValueError: no networks today"
 
 
-def test_two_plugins_with_one_name_conflict_only_for_who_asks():
+def test_two_plugins_with_one_name_conflict_only_for_who_asks(monkeypatch, capsys):
     """Both distributions are named, in the listing and in the error, and other names are not touched."""
     first = module("first", slmk_algorithms=[algorithm("same", summary="one"), algorithm("other")])
     second = module("second", slmk_algorithms=[algorithm("same", summary="two")])
     registry = Registry.from_modules([first, second])
     assert [r.health for r in registry.rows()] == ["ok", "conflict", "conflict"]
+    monkeypatch.setattr("slmk.cli.plugins.get_registry", lambda: registry)
+    assert main(["plugins"]) == 0
+    assert capsys.readouterr().out.count("conflict: algo same: ") == 1, "said once, not once for each of the two"
     with pytest.raises(PluginError, match="'same' is claimed by 'first' and 'second'"):
         registry.component("algo", "same")
     assert registry.component("algo", "other").name == "other"

@@ -19,8 +19,8 @@ def plugins() -> None:
     unwell = [row for row in rows if row.health != "ok"]
     if unwell:
         click.echo()
-    for row in unwell:
-        click.echo(_advice(row))
+    for line in dict.fromkeys(map(_advice, unwell)):  # Both that claim a name have the same.
+        click.echo(line)
 
 
 def _advice(row: Row) -> str:

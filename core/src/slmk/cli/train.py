@@ -87,6 +87,7 @@ def resume(directory: Path, profile: bool) -> None:
     metavar="DEMOS",
     help="Write the episodes to this folder as a Minari dataset, such as demos/hopper-v0.",
 )
+@click.option("--device", help="Where to compute, such as cpu or cuda; where it was trained by default.")
 @sets("eval")
 def eval_(
     directory: Path,
@@ -94,9 +95,12 @@ def eval_(
     render: bool,
     video: Path | None,
     record: Path | None,
+    device: str | None,
     overrides: tuple[str, ...],
 ) -> None:
     """Score the best policy of RUN (a run, one of its seeds, or a checkpoint) on episodes of its own."""
+    if device is not None:
+        overrides = (*overrides, f"run.device='{device}'")
     _evaluate(directory, episodes, render=render, video=video, record=record, overrides=overrides)
 
 
