@@ -67,7 +67,10 @@ def session(policy: Policy) -> onnxruntime.InferenceSession:
 
 
 def described(runtime: onnxruntime.InferenceSession) -> dict[str, Any]:
-    return json.loads(runtime.get_modelmeta().custom_metadata_map[METADATA])
+    def refuse(constant):
+        raise ValueError(f"JSON has no {constant}")
+
+    return json.loads(runtime.get_modelmeta().custom_metadata_map[METADATA], parse_constant=refuse)
 
 
 def names(values) -> list[str]:
@@ -86,6 +89,7 @@ def test_normalization_and_the_range_of_actions_are_in_the_file(gaussian):
     assert np.abs(action).max() <= 2.0
     about = described(runtime)
     assert about["inputs"] == {"obs": {"shape": [3], "dtype": "float32"}}
+    assert about["observation_spaces"]["obs"]["high"] == [1.0, 1.0, 8.0]
     assert about["action_space"] == {"type": "Box", "low": [-2.0], "high": [2.0], "shape": [1], "dtype": "float32"}
 
 
@@ -128,6 +132,17 @@ def test_forbidden_actions_stay_forbidden():
         mask[:, allowed] = 1
         (action,) = runtime.run(None, {"obs": obs, "mask": mask})
         assert action.tolist() == [allowed] * 20
+
+
+def test_bounds_that_are_missing_are_null():
+    """CartPole's velocities are unbounded, for which JSON has no number."""
+    space = described(session(trained(PPO | {"env": {"name": "gymnasium", "id": "CartPole-v1", "num_envs": 4}})))
+    assert space["observation_spaces"]["obs"]["high"] == [
+        pytest.approx(4.8),
+        None,
+        pytest.approx(0.419, abs=1e-3),
+        None,
+    ]
 
 
 def test_the_command_writes_the_best_policy_of_a_run(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,11 +116,12 @@ def _onnx(graph: Graph, description: dict[str, Any]) -> bytes:
                 verbose=False,
             )
         except Exception as error:  # Whatever a third party's network does: torch raises errors of many kinds.
-            raise RunError(f"the policy has no ONNX form: {str(error).splitlines()[0]}") from error
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise RunError(f"the policy has no ONNX form: {reason}") from error
     assert program is not None, "no file was named"
     model = program.model_proto
     entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA, json.dumps(description)
+    entry.key, entry.value = METADATA, json.dumps(_finite(description), allow_nan=False)
     return model.SerializeToString()  # type: ignore[no-any-return]
 
 
@@ -148,6 +150,15 @@ def _description(policy: Policy, graph: Graph) -> dict[str, Any]:
         },
         "action_space": space_to_json(policy.env.action_space),
     }
+
+
+def _finite(value: Any) -> Any:
+    """The value with null where a number is not finite: JSON has no others, and a bound that is missing is none."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _name(x: Tensor) -> str:
