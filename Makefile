@@ -6,8 +6,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MJLAB := .venv-mjlab
-# Tests of a group share what is dear to make, such as a compiled simulator, and so one process.
-PARALLEL := -n auto --dist loadgroup
 # uv does not read pip's settings: where pip is told of a folder of wheels, tell uv as well.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
@@ -24,12 +22,12 @@ demo: setup  ## Train PPO on CartPole and write a report: about a minute.
 	$(BIN)/slmk run
 
 test: setup check $(MJLAB)/.done  ## Lint, type-check and test everything; mjlab in an environment of its own.
-	$(BIN)/pytest $(PARALLEL)
-	$(MJLAB)/bin/pytest $(PARALLEL) plugins/envs/mjlab plugins/envs/managed
+	$(BIN)/pytest -n auto
+	$(MJLAB)/bin/pytest -n auto plugins/envs/mjlab plugins/envs/managed
 	$(MJLAB)/bin/pytest tests/test_specs.py -k mjlab
 
 nightly: setup  ## Test what takes minutes each: every environment of Playground.
-	$(BIN)/pytest $(PARALLEL) -m nightly
+	$(BIN)/pytest -n auto -m nightly
 
 check: setup
 	$(BIN)/ruff check .

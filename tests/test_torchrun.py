@@ -16,8 +16,6 @@ from slmk.testing.run_files import newest_state, rows, run_difference
 SPEC = Path(__file__).parent.parent / "specs" / "classic" / "ppo_cartpole.toml"
 PROCESSES = 2
 STEPS = 4096
-
-pytestmark = pytest.mark.xdist_group("torchrun")
 SMALL = {
     "run.seeds": 1,
     "run.env_steps": STEPS,

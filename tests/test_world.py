@@ -15,8 +15,6 @@ from slmk.streams import Streams
 
 MEMBER = Path(__file__).with_name("world_member.py")
 
-pytestmark = pytest.mark.xdist_group("world")
-
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory) -> dict[str, Any]:

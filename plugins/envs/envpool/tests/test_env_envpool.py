@@ -11,9 +11,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from slmk import room
 from slmk.errors import CheckpointError, SpecError
 from slmk.testing.env_checks import ENV_CHECKS, check_env_same_seed_same_steps, random_actions
+from slmk.toolbox import room
 from slmk_env_envpool import EnvPoolConfig
 from slmk_env_envpool.backend import EnvPoolEnv
 

@@ -2,11 +2,7 @@
 
 from typing import ClassVar
 
-import pytest
-
 from slmk.testing import EnvContract
-
-pytestmark = pytest.mark.xdist_group("playground")
 
 
 class TestPlayground(EnvContract):

@@ -5,13 +5,12 @@ import pytest
 import torch
 from structlog.testing import capture_logs
 
-from slmk import room
 from slmk.errors import CheckpointError, RunError, SpecError
+from slmk.toolbox import room
 from slmk_env_playground import PlaygroundConfig
 from slmk_env_playground.assets import is_whole, link_menagerie
 from slmk_env_playground.backend import CHECK_EVERY, PlaygroundEnv
 
-pytestmark = pytest.mark.xdist_group("playground")
 CPU = torch.device("cpu")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from slmk.batch import Obs, Step
 from slmk.env_info import EnvInfo
 from slmk.errors import CheckpointError, Problem, SpecError
-from slmk.room import require_memory
+from slmk.toolbox.room import require_memory
 from slmk_env_envpool.footprint import MANY, bytes_per_env
 from slmk_env_envpool.layout import action_space, groups
 from slmk_env_envpool.make import make

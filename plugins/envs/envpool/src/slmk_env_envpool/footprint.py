@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slmk.room import resident_memory
+from slmk.toolbox.room import resident_memory
 from slmk_env_envpool.make import make
 
 if TYPE_CHECKING:

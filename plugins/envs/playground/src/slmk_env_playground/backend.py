@@ -17,7 +17,7 @@ from torch import Tensor
 from slmk.batch import Obs, Step
 from slmk.env_info import EnvInfo
 from slmk.errors import RunError
-from slmk.room import require_memory
+from slmk.toolbox.room import require_memory
 from slmk_env_playground.arrays import jax_device, leaves_of, to_jax, to_torch, with_leaves
 from slmk_env_playground.make import make
 from slmk_env_playground.simulation import CHUNKS, Carry, groups

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from slmk import room
 from slmk.errors import SpecError
-from slmk.room import free_memory, require_memory, resident_memory
+from slmk.toolbox import room
+from slmk.toolbox.room import free_memory, require_memory, resident_memory
 
 CPU = torch.device("cpu")
 GIB = 2**30
