@@ -21,6 +21,7 @@ DOCUMENTED_MODULES = (
     "slmk.errors",
     "slmk.hookspecs",
     "slmk.metrics",
+    "slmk.policy",
     "slmk.protocols",
     "slmk.session",
     "slmk.statistics",

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import psutil
 import torch
 
 from slmk.errors import Problem, SpecError
 
-__all__ = ["free_memory", "require_memory", "resident_memory"]
+__all__ = ["free_memory", "require_memory"]
 
 GIB = 2**30
-_MEMINFO, _STATM = Path("/proc/meminfo"), Path("/proc/self/statm")
-_PAGE = 4096
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a device, as far as that can be known."""
+    """Bytes that are free on a device; None for a kind of device that does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    if device.type != "cpu" or not _MEMINFO.exists():
-        return None
-    fields = dict(line.split(":") for line in _MEMINFO.read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) * 1024
-
-
-def resident_memory() -> int | None:
-    """Bytes of main memory that this process uses, as far as that can be known."""
-    return int(_STATM.read_text().split()[1]) * _PAGE if _STATM.exists() else None
+    return psutil.virtual_memory().available if device.type == "cpu" else None
 
 
 def require_memory(num_envs: int, bytes_per_env: float, device: torch.device) -> None:

@@ -204,14 +204,15 @@ import torch
 from slmk.errors import SpecError
 from slmk_env_envpool import EnvPoolConfig
 
-def picture(id, camera):
-    config = EnvPoolConfig(id=id, render=True, camera=camera)
+def picture(id, camera, render=True):
+    config = EnvPoolConfig(id=id, render=render, camera=camera)
     config.prepare()
     from slmk_env_envpool.backend import EnvPoolEnv
     env = EnvPoolEnv(config, device=torch.device("cpu"), seed=0)
     env.reset()
     return env.render()
 
+assert picture("CheetahRun-v1", 0, render=False) is None  # As while training, before pictures are wanted.
 free, side = picture("CheetahRun-v1", -1), picture("CheetahRun-v1", 0)
 print(free.shape, side.shape, free.std() > 1, side.std() > 1, (free != side).any())
 try:

@@ -27,6 +27,7 @@ from slmk.loop import iterate
 from slmk.registry import Registry
 from slmk.run import Run
 from slmk.testing import toy_envs
+from slmk.testing.imports import private_imports, sources_of
 from slmk_exporter_onnx import file
 from slmk_exporter_onnx.file import METADATA, convert
 
@@ -182,3 +183,8 @@ def test_a_policy_without_an_onnx_form_is_an_error(monkeypatch):
     monkeypatch.setattr(algorithm, "policy", lambda obs: torch.from_numpy(mode(obs).numpy().copy()))
     with pytest.raises(RunError, match=r"the policy has no ONNX form: [^\n]+$"):
         convert(policy)
+
+
+def test_only_public_names_of_the_kernel_are_used():
+    """As the contract suite asks of components; a command is none."""
+    assert [name for path in sources_of("slmk_exporter_onnx") for name in private_imports(path)] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -42,11 +41,13 @@ class EnvPoolConfig(EnvConfig):
     def prepare(self) -> None:
         """Load the system's EGL before EnvPool's own copy: MuJoCo looks for one of that name when it is to render.
 
-        Without it MuJoCo ends the process then, with a line about an OpenGL platform library.
+        Without it MuJoCo ends the process then, with a line about an OpenGL platform library. It is loaded for training
+        too, after which a picture may be asked for.
         """
-        if self.render:
-            with suppress(OSError):
-                ctypes.CDLL("libEGL.so.1", ctypes.RTLD_GLOBAL)
+        import ctypes
+
+        with suppress(OSError):
+            ctypes.CDLL("libEGL.so.1", ctypes.RTLD_GLOBAL)
 
     def for_evaluation(self, num_envs: int) -> EnvPoolConfig:
         """These options with plain rewards and with `evaluation_options`."""

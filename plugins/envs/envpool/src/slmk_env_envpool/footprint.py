@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
-from slmk.toolbox.room import resident_memory
 from slmk_env_envpool.make import make
 
 if TYPE_CHECKING:
@@ -21,17 +21,18 @@ SAMPLE = 8
 
 
 def bytes_per_env(config: EnvPoolConfig) -> float:
-    """Growth of this process by each further environment, in bytes; 0 where that is unknown.
+    """Growth of this process by each further environment, in bytes.
 
     Raises:
         SpecError: see `slmk_env_envpool.make.make`.
     """
     # The first one takes besides what all share, such as libraries, and keeps what it takes until the others are there.
-    first, before = _started(config, 1), resident_memory()
-    others, after = _started(config, SAMPLE), resident_memory()
+    process = psutil.Process()
+    first, before = _started(config, 1), process.memory_info().rss
+    others, after = _started(config, SAMPLE), process.memory_info().rss
     first.close()
     others.close()
-    return 0.0 if before is None or after is None else max(0.0, (after - before) / SAMPLE)
+    return max(0.0, (after - before) / SAMPLE)
 
 
 def _started(config: EnvPoolConfig, count: int) -> Any:

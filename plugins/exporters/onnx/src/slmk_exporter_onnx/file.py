@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from slmk import Policy, RunError, __version__
+from slmk import Policy, RunError
 from slmk.batch import FIRST
 from slmk.env_info import space_to_json
 from slmk.policy import find_checkpoint
@@ -142,7 +143,7 @@ def _quiet() -> Iterator[None]:
 def _description(policy: Policy, graph: Graph) -> dict[str, Any]:
     """What somebody needs to know who has the file alone."""
     return {
-        "slmk": __version__,
+        "slmk": version("slmk"),
         "inputs": {name: {"shape": list(x.shape[1:]), "dtype": _name(x)} for name, x in graph.example.items()},
         "carries": {name: NEXT + name for name in graph.carries},
         "observation_spaces": {
