@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 MJLAB := .venv-mjlab
 # uv does not read pip's settings: where pip is told of a folder of wheels, tell uv as well.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# Tests start hundreds of processes; without compiled bytecode each would compile torch anew, for four seconds.
+unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
 MANIFESTS := pyproject.toml core/pyproject.toml $(wildcard plugins/*/*/pyproject.toml)
 
@@ -23,8 +25,7 @@ demo: setup  ## Train PPO on CartPole and write a report: about a minute.
 
 test: setup check $(MJLAB)/.done  ## Lint, type-check and test everything; mjlab in an environment of its own.
 	$(BIN)/pytest -n auto
-	$(MJLAB)/bin/pytest -n auto plugins/envs/mjlab plugins/envs/managed
-	$(MJLAB)/bin/pytest tests/test_specs.py -k mjlab
+	$(MJLAB)/bin/pytest -n auto plugins/envs/mjlab plugins/envs/managed tests/test_specs.py -k "mjlab or managed"
 
 nightly: setup  ## Test what takes minutes each: every environment of Playground.
 	$(BIN)/pytest -n auto -m nightly

@@ -126,6 +126,13 @@ def test_doctor_looks_at_torch_plugins_and_disk(capsys):
     assert all(f"  {subject}: " in out for subject in ("python", "torch", "compiler", "gymnasium", "disk", "plugins"))
 
 
+def test_doctor_sees_what_is_compiled_at_each_start(tmp_path, capsys, monkeypatch):
+    """Where Python finds no bytecode of torch, imports take seconds: the remedy is named."""
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
+    main(["doctor"])
+    assert "bytecode: torch is compiled at each start" in capsys.readouterr().out
+
+
 def test_every_command_of_the_table_exists():
     """The table that `--help` reads leads to real commands of those names."""
     for name in COMMANDS:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from ctypes.util import find_library
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import find_spec
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from typing import Final, Literal
 
@@ -81,6 +81,7 @@ def _torch() -> Iterator[Finding]:
         yield Finding("bad", "torch", f"cannot be imported: {error}", "pip install torch")
         return
     yield Finding("ok", "torch", f"{torch.__version__}, {torch.get_num_threads()} threads by default")
+    yield from _bytecode(torch.__file__)
     yield _matmul()
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -90,6 +91,12 @@ def _torch() -> Iterator[Finding]:
         yield Finding("note", "cuda", "this torch is built without CUDA", "for an NVIDIA GPU install a CUDA build")
     else:
         yield Finding("note", "cuda", f"no usable GPU (torch is built for CUDA {torch.version.cuda})", "see nvidia-smi")
+
+
+def _bytecode(module: str) -> Iterator[Finding]:
+    if not Path(cache_from_source(module)).exists():
+        advice = "unset PYTHONDONTWRITEBYTECODE, or install with `uv pip install --compile-bytecode`"
+        yield Finding("note", "bytecode", "torch is compiled at each start, which takes seconds for every seed", advice)
 
 
 def _matmul() -> Finding:

@@ -236,7 +236,7 @@ def test_samples_are_asked_for_and_answered():
 
 def test_warm_up_acts_at_random_and_does_not_learn():
     """Up to 50 of 100 steps actions fill their whole range and nothing is learned; then the policy acts."""
-    algorithm = sac(num_envs=1000, env_steps=100, learning_starts=50)
+    algorithm = sac(num_envs=1000, env_steps=100, learning_starts=50, utd_ratio=0.001)
     with torch.no_grad():
         for parameter in algorithm.model.networks["actor"].parameters():
             parameter.zero_()

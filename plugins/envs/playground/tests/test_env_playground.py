@@ -59,6 +59,17 @@ def test_options_that_are_equal_share_what_is_compiled():
     assert make()._simulation is not make(max_episode_steps=7)._simulation
 
 
+def test_a_step_is_compiled_once():
+    """New episodes, those that a step began, a renewed pool and a restored state are one type to JAX."""
+    env = make()
+    env.reset()
+    for _ in range(2 * env._renew_every):
+        env.step(torch.zeros(4, 1))
+    env.load_state_dict(env.state_dict())
+    env.step(torch.zeros(4, 1))
+    assert env._simulation.step._cache_size() == 1
+
+
 @pytest.mark.parametrize(
     ("options", "path", "words"),
     [

@@ -86,9 +86,8 @@ class PlaygroundEnv:
             seed = self._seed
             self._seed += 1
         self._steps, self._actions = 0, []
-        with jax.default_device(self._device):
-            self._carry = self._simulation.begin(seed % 2**32)
-        return {name: to_torch(x) for name, x in groups(self._carry.state.obs).items()}
+        self._carry = carry = self._begin(seed % 2**32)
+        return {name: to_torch(x) for name, x in groups(carry.state.obs).items()}
 
     def step(self, action: Tensor) -> Step:
         """Act once in every environment: `action` is (N, A).
@@ -144,9 +143,15 @@ class PlaygroundEnv:
         if not state["carry"]:
             self._carry = None
             return
+        like = self._carry or self._begin(0)
+        self._carry = with_leaves(like, state["carry"])
+
+    def _begin(self, seed: int) -> Carry:
+        """New episodes, said to be on the device for good: to JAX, what only happens to be there is another type, and
+        `step` would be compiled for both.
+        """
         with jax.default_device(self._device):
-            like = self._carry or self._simulation.begin(0)
-            self._carry = with_leaves(like, state["carry"])
+            return jax.device_put(self._simulation.begin(seed), self._device)
 
     def _state_of(self, carry: Carry | None) -> dict[str, Any]:
         """What `state_dict` is made of, without copying anything."""
