@@ -84,6 +84,15 @@ def test_eval_computes_where_it_is_told(run, capsys):
     assert main(["eval", str(run), "--episodes", "1", "--device", "cpu"]) == 0
 
 
+def test_a_policy_is_scored_where_it_fits_alone(run, capsys):
+    """Another environment of the same spaces is welcome; of others, both are named."""
+    assert main(["eval", str(run), "--episodes", "1", "-s", "env.id='CartPole-v0'"]) == 0
+    assert main(["eval", str(run), "--episodes", "1", "-s", "env.id='Acrobot-v1'"]) == 2
+    words = capsys.readouterr().err
+    assert "env: the policy was trained with other observations (expected {'obs': (4,)}, found {'obs': (6,)})" in words
+    assert "env: the policy was trained with other actions (expected Discrete(2), found Discrete(3))" in words
+
+
 def test_list_shows_the_run(run):
     """`slmk list` shows environment, algorithm, seeds and that it is done."""
     done = slmk("list", "--out", run.parent.parent, env={"COLUMNS": "200", "PATH": ""})

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 import slmk
 from slmk_env_playground import PlaygroundConfig
@@ -101,3 +102,17 @@ def test_there_is_a_spec_for_every_environment():
     assert len(files) == 54
     of_sac = {file.name for file in SPECS.glob("sac_*.toml")}
     assert of_sac == {path(name, "sac").name for name in registry.dm_control_suite.ALL_ENVS}
+
+
+@pytest.mark.parametrize("name", ["CheetahRun", "FingerSpin", "HumanoidStand", "ReacherHard", "WalkerWalk"])
+def test_envpools_groups_are_playgrounds(name):
+    """A policy of one backend reads what the other shows: one group of that name and size."""
+    pytest.importorskip("envpool")
+    from slmk_env_envpool.backend import EnvPoolEnv
+
+    (spec, *_) = sorted((SPECS.parent / "envpool").glob(f"*_{name.lower()}_envpool.toml"))
+    config = slmk.load(spec).env.config.model_copy(update={"num_envs": 1})
+    env = EnvPoolEnv(config, device=torch.device("cpu"), seed=0)
+    shapes = {group: space.shape for group, space in env.info.observation_spaces.items()}
+    env.close()
+    assert shapes == {"state": (registry.load(name).observation_size,)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slmk.errors import CheckpointError
+from slmk.errors import CheckpointError, Problem, SpecError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from slmk.batch import Obs, Step
+    from slmk.env_info import EnvInfo
     from slmk.spec import Blueprint
 
 __all__ = ["Score", "score"]
@@ -64,6 +65,7 @@ def score(
 
     Raises:
         CheckpointError: there is no run or no checkpoint.
+        SpecError: the environment has other observations or actions than the one in which the policy was trained.
         RunError: they cannot be shown, filmed or recorded; of a recording nothing is left then.
     """
     from slmk.spec import load
@@ -94,6 +96,7 @@ def _score(
     watchers: list[Callable[[Obs, Tensor, Step], None]] = []
     with ExitStack() as stack:
         stack.callback(env.close)
+        _require_same_spaces(policy.env, env.info)
         if render:
             viewers.append(stack.enter_context(Window()).show)
         if video is not None:
@@ -115,6 +118,21 @@ def _score(
     row = played.as_row()
     mean, std, length = (row[f"eval/{name}"] for name in ("return_mean", "return_std", "length_mean"))
     return Score(checkpoint, episodes, mean, std, length, video, record)
+
+
+def _require_same_spaces(trained: EnvInfo, given: EnvInfo) -> None:
+    """Bounds of observations may differ, as between two simulators of one robot; all else may not."""
+    observations = [
+        str({name: space.shape for name, space in info.observation_spaces.items()}) for info in (trained, given)
+    ]
+    compared = {"observations": observations, "actions": [str(info.action_space) for info in (trained, given)]}
+    problems = [
+        Problem(f"the policy was trained with other {what}", "env", expected=mine, found=theirs)
+        for what, (mine, theirs) in compared.items()
+        if mine != theirs
+    ]
+    if problems:
+        raise SpecError(problems)
 
 
 def _about(blueprint: Blueprint, checkpoint: Path) -> dict[str, str]:

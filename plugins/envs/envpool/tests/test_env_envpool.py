@@ -111,6 +111,25 @@ def test_nested_observations_become_groups():
     assert env.info.max_episode_steps == 1000
 
 
+def test_groups_are_made_of_others():
+    """In the order given, numbers without an axis of their own included, at resets, ends and in between."""
+    parts = ("orientations", "height", "velocity")
+    own = make("WalkerWalk-v1", max_episode_steps=3)
+    env = make("WalkerWalk-v1", max_episode_steps=3, groups={"state": parts, "speed": ("velocity",)})
+    spaces_of = env.info.observation_spaces
+    assert {name: space.shape for name, space in spaces_of.items()} == {"state": (24,), "speed": (9,)}
+
+    def same(given, expected):
+        assert torch.equal(given["state"], torch.cat([expected[part].reshape(4, -1) for part in parts], dim=1))
+        assert torch.equal(given["speed"], expected["velocity"])
+
+    same(env.reset(), own.reset())
+    for action, _ in zip(random_actions(env.info), range(5), strict=False):
+        step, expected = env.step(action), own.step(action)
+        same(step.obs, expected.obs)
+        same(step.final_obs, expected.final_obs)
+
+
 def test_deeper_observations_are_joined_by_a_slash():
     """Jumanji's BinPack has two levels of keys, masks as bool, and two discrete actions."""
     env = make("BinPack-v2", 2)
@@ -146,6 +165,7 @@ def test_threads_do_not_change_the_steps():
         ({"id": "Pong-v5", "options": {"num_threads": 4}}, "env.options.num_threads", "set env.num_threads"),
         ({"id": "Pong-v5", "options": {"stack_num": "four"}}, "env", "EnvPool cannot create"),
         ({"id": "TicTacToe-v1"}, "env.id", "several players"),
+        ({"id": "CheetahRun-v1", "groups": {"state": ("positions",)}}, "env.groups.state", "did you mean 'position'"),
     ],
 )
 def test_what_cannot_be_made_is_one_problem_of_the_spec(options, path, words):
@@ -155,6 +175,12 @@ def test_what_cannot_be_made_is_one_problem_of_the_spec(options, path, words):
     (problem,) = caught.value.problems
     assert problem.path == path
     assert words in str(problem)
+
+
+def test_pictures_cannot_be_joined():
+    """Each part that is no vector of real numbers is named."""
+    with pytest.raises(SpecError, match=r"env.groups.all: only vectors of real numbers .*obs: Box\(0, 255"):
+        make("Pong-v5", groups={"all": ("obs", "obs")})
 
 
 def test_more_environments_than_memory_holds_are_refused(monkeypatch):

@@ -31,6 +31,9 @@ class EnvPoolConfig(EnvConfig):
     """Options of the environment itself, such as ``{ frame_skip = 5 }`` or ``{ stack_num = 4 }``."""
     evaluation_options: dict[str, Any] = Field(default_factory=dict)
     """Options that differ in evaluation, such as ``{ episodic_life = false, reward_clip = false }`` for Atari."""
+    groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """Observation groups to make, each of some of EnvPool's in a row, and no others, such as
+    ``{ state = ["position", "velocity"] }``. Without it they are EnvPool's own."""
     reward_scale: Positive = 1.0
     """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
     render: bool = False

@@ -14,7 +14,7 @@ from slmk.env_info import EnvInfo
 from slmk.errors import CheckpointError, Problem, SpecError
 from slmk.toolbox.room import require_memory
 from slmk_env_envpool.footprint import MANY, bytes_per_env
-from slmk_env_envpool.layout import action_space, groups
+from slmk_env_envpool.layout import action_space, groups, joined
 from slmk_env_envpool.make import make
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ class EnvPoolEnv:
         self._config, self._device, self._tensor = config, device, _to(device)
         self._pool = make(config, seed)
         self._fresh_from: int | None = seed
-        self._groups = [(group.name, group.index, group.dtype) for group in groups(self._pool)]
+        self._groups = joined(groups(self._pool), config.groups)
         keys = self._pool._state_keys
         self._reward, self._done, self._trunc = (keys.index(key) for key in ("reward", "done", "trunc"))
         self._id = keys.index("info:env_id")
         self._ids = np.arange(config.num_envs, dtype=np.int32)
         self._action_dtype = self._pool.spec.action_array_spec[self._pool.spec._action_keys[-1]].dtype
         limit = self._pool.config["max_episode_steps"]
-        observation_spaces = {group.name: group.space for group in groups(self._pool)}
+        observation_spaces = {group.name: group.space for group in self._groups}
         self.info = EnvInfo(
             num_envs=config.num_envs,
             observation_spaces=observation_spaces,
@@ -130,7 +130,7 @@ class EnvPoolEnv:
 
     def _obs(self, arrays: list[npt.NDArray[Any]]) -> Obs:
         tensor = self._tensor
-        return {name: tensor(arrays[index].astype(dtype, copy=False)) for name, index, dtype in self._groups}
+        return {group.name: tensor(group.read(arrays)) for group in self._groups}
 
 
 def _to(device: torch.device) -> Callable[[npt.NDArray[Any]], Tensor]:

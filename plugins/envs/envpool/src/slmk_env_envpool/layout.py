@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from slmk.errors import Problem, SpecError
+from slmk.errors import Problem, SpecError, did_you_mean
 
-__all__ = ["Group", "action_space", "groups"]
+__all__ = ["Group", "action_space", "groups", "joined"]
 
 _NO_LIMIT = (np.finfo(np.float32), np.finfo(np.float64))
 
@@ -22,12 +23,25 @@ class Group:
 
     name: str
     """The keys of the nested observation joined by ``/``, or ``obs`` where there is one array only."""
-    index: int
-    """Position among the arrays that EnvPool returns."""
+    places: tuple[int, ...]
+    """Position among the arrays that EnvPool returns; of a group that was made of several, theirs."""
     space: spaces.Space[Any]
     """The space of the tensors."""
     dtype: npt.DTypeLike
     """The dtype of the tensors."""
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it is one row of real numbers, or a single one."""
+        return self.dtype is np.float32 and len(self.space.shape or ()) < 2
+
+    def read(self, arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """The group's values (M, *shape) of M environments, of what EnvPool returned."""
+        if len(self.places) == 1:
+            return arrays[self.places[0]].astype(self.dtype, copy=False)
+        # A number for each environment comes without an axis of its own.
+        parts = (arrays[place].reshape(len(arrays[place]), -1) for place in self.places)
+        return np.concatenate([*parts], axis=1, dtype=self.dtype)
 
 
 def groups(pool: Any) -> list[Group]:
@@ -39,8 +53,26 @@ def groups(pool: Any) -> list[Group]:
         space = pool.observation_space
         for part in path:
             space = space[part]
-        found.append(_group("/".join(path) or "obs", index, space))
+        found.append(_group("/".join(path) or "obs", (index,), space))
     return found
+
+
+def joined(found: Sequence[Group], wanted: Mapping[str, Sequence[str]]) -> list[Group]:
+    """Groups made of others, one after the other in a vector; `found` itself if none is wanted.
+
+    Raises:
+        SpecError: there is no such group, or one of several is no vector of real numbers.
+    """
+    known = {group.name: group for group in found}
+    problems = [
+        _no_part(part, known, f"env.groups.{name}")
+        for name, parts in wanted.items()
+        for part in parts
+        if part not in known or (len(parts) > 1 and not known[part].is_vector)
+    ]
+    if problems:
+        raise SpecError(problems)
+    return [_joined(name, [known[part] for part in parts]) for name, parts in wanted.items()] or list(found)
 
 
 def action_space(pool: Any) -> spaces.Space[Any]:
@@ -62,14 +94,29 @@ def action_space(pool: Any) -> spaces.Space[Any]:
     raise SpecError([_unsupported(f"the action is {space}")])
 
 
-def _group(name: str, index: int, space: spaces.Space[Any]) -> Group:
+def _joined(name: str, parts: Sequence[Group]) -> Group:
+    if len(parts) == 1:
+        return replace(parts[0], name=name)
+    low, high = (np.concatenate([np.ravel(getattr(part.space, bound)) for part in parts]) for bound in ("low", "high"))
+    places = tuple(place for part in parts for place in part.places)
+    return Group(name, places, spaces.Box(low, high, dtype=np.float32), np.float32)
+
+
+def _no_part(name: str, known: Mapping[str, Group], path: str) -> Problem:
+    if name in known:
+        return Problem("only vectors of real numbers can be joined", path, found=f"{name}: {known[name].space}")
+    hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+    return Problem("no such observation group", path, found=f"'{name}'", hint=hint)
+
+
+def _group(name: str, places: tuple[int, ...], space: spaces.Space[Any]) -> Group:
     if isinstance(space, spaces.MultiBinary):
-        return Group(name, index, space, np.bool_)
+        return Group(name, places, space, np.bool_)
     if space.dtype == np.uint8:
-        return Group(name, index, space, np.uint8)
+        return Group(name, places, space, np.uint8)
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-        return Group(name, index, _float32(space), np.float32)
-    return Group(name, index, space, np.int64)
+        return Group(name, places, _float32(space), np.float32)
+    return Group(name, places, space, np.int64)
 
 
 def _float32(space: spaces.Box) -> spaces.Box:
