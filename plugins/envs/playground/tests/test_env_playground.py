@@ -67,7 +67,7 @@ def test_a_step_is_compiled_once():
         env.step(torch.zeros(4, 1))
     env.load_state_dict(env.state_dict())
     env.step(torch.zeros(4, 1))
-    assert env._simulation.step._cache_size() == 1
+    assert env._simulation._stepped._cache_size() == 1
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ class PlaygroundEnv:
         if not self._actions:
             self._checked = self._state_of(self._carry)
         self._actions.append(action.clone())
-        actions = to_jax(action.float())
+        actions = to_jax(self._actions[-1].float())
         with jax.default_device(self._device):
             if not self._simulation.full_reset and self._steps % self._renew_every == self._renew_every - 1:
                 self._carry = self._simulation.renew(self._carry, self._steps // self._renew_every % CHUNKS)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from jax.typing import ArrayLike
     from mujoco_playground import MjxEnv, State
 
 __all__ = ["Carry", "Outcome", "Simulation"]
@@ -34,8 +35,8 @@ class Carry(NamedTuple):
     state: State
     steps: jax.Array
     """Steps of the policy in each running episode, (N,) int32."""
-    pool: State
-    """P states for new episodes; P is N rounded up to a multiple of `CHUNKS`."""
+    pool: State | None
+    """P states for new episodes; P is N rounded up to a multiple of `CHUNKS`. Within a compiled step there is none."""
     key: jax.Array
     lost: jax.Array
     """Episodes cut so far since something was not finite, ()."""
@@ -86,13 +87,18 @@ class Simulation:
         self._models = None if randomizer is None else randomizer(env.mjx_model, keys)
         self._reset = jax.jit(lambda keys, start: self._batched("reset", keys, start=start))
         self._begin, self._put = jax.jit(self._begin_from), jax.jit(self._put_at)
-        self.step = jax.jit(self._step)
-        """One step of every environment: a `Carry` and actions (N, A) give the next one and an `Outcome`."""
+        self._stepped = jax.jit(self._step)
 
     def begin(self, seed: int) -> Carry:
         """New episodes everywhere, from a pool that is new as well."""
         key, first, *keys = jax.random.split(jax.random.PRNGKey(seed), 2 + CHUNKS)
         return self._begin([self._reset_part(part, each) for part, each in enumerate(keys)], key, first)
+
+    def step(self, carry: Carry, action: ArrayLike) -> tuple[Carry, Outcome]:
+        """One step of every environment by actions (N, A)."""
+        # The pool is handed in only: what a compiled function hands out costs time, even where nothing changes it.
+        after, outcome = self._stepped(carry._replace(pool=None), carry.pool, action)
+        return after._replace(pool=carry.pool), outcome
 
     def renew(self, carry: Carry, part: int) -> Carry:
         """`carry` with one of the `CHUNKS` parts of its pool computed anew."""
@@ -116,7 +122,7 @@ class Simulation:
 
         return carry._replace(pool=jax.tree.map(put, carry.pool, states))
 
-    def _step(self, carry: Carry, action: jax.Array) -> tuple[Carry, Outcome]:
+    def _step(self, carry: Carry, pool: State, action: jax.Array) -> tuple[Carry, Outcome]:
         before = carry.state
         state, reward = self._advance(before, jnp.clip(action, -1.0, 1.0))
         steps = carry.steps + 1
@@ -127,12 +133,12 @@ class Simulation:
         truncated = ((steps >= self.limit) | lost) & ~terminated
         key, own, shift = jax.random.split(carry.key, 3)
         ended = terminated | truncated
-        restart = partial(self._restart, carry.pool, own, shift, ended)
+        restart = partial(self._restart, pool, own, shift, ended)
         state = jax.lax.cond(ended.any(), restart, lambda state: state, state)
         steps = jnp.where(ended, 0, steps)
         reward = jnp.where(lost, 0.0, reward)
         outcome = Outcome(groups(state.obs), final_obs, reward, terminated, truncated)
-        return Carry(state, steps, carry.pool, key, carry.lost + lost.sum()), outcome
+        return Carry(state, steps, None, key, carry.lost + lost.sum()), outcome
 
     def _advance(self, state: State, action: jax.Array) -> tuple[State, jax.Array]:
         """The state after `action_repeat` steps, and the sum of their rewards up to the end of the episode."""
