@@ -123,7 +123,7 @@ def _score(
 def _require_same_spaces(trained: EnvInfo, given: EnvInfo) -> None:
     """Bounds of observations may differ, as between two simulators of one robot; all else may not."""
     observations = [
-        str({name: space.shape for name, space in info.observation_spaces.items()}) for info in (trained, given)
+        str({name: space.shape for name, space in sorted(info.observation_spaces.items())}) for info in (trained, given)
     ]
     compared = {"observations": observations, "actions": [str(info.action_space) for info in (trained, given)]}
     problems = [
