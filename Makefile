@@ -23,12 +23,14 @@ setup: $(VENV)/.done  ## Create .venv with the lab and its tools.
 demo: setup  ## Train PPO on CartPole and write a report: about a minute.
 	$(BIN)/slmk run
 
-test: setup check $(MJLAB)/.done  ## Lint, type-check and test everything; mjlab in an environment of its own.
+test: setup  ## Lint, type-check and test everything; mjlab in an environment of its own.
+	$(MAKE) --no-print-directory --jobs 2 check $(MJLAB)/.done
 	$(BIN)/pytest -n auto
 	$(MJLAB)/bin/pytest -n auto plugins/envs/mjlab plugins/envs/managed tests/test_specs.py -k "mjlab or managed"
 
-nightly: setup  ## Test what takes minutes each: every environment of Playground.
+nightly: setup $(MJLAB)/.done  ## Test what takes minutes each: every environment of Playground, runs of robots that are killed.
 	$(BIN)/pytest -n auto -m nightly
+	$(MJLAB)/bin/pytest -n auto plugins/envs/mjlab -m nightly
 
 check: setup
 	$(BIN)/ruff check .

@@ -21,13 +21,15 @@ def slmk(*words, **options) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+def run(once) -> Path:
     """A small run of two seeds, made through the command line."""
-    out = tmp_path_factory.mktemp("runs")
-    sets = [word for change in SMALL for word in ("-s", change)]
-    done = slmk("run", SPEC, *sets, "--seeds", 2, "--out", out)
-    assert done.returncode == 0, done.stderr
-    (directory,) = out.glob("*/*")
+
+    def train(out: Path) -> None:
+        sets = [word for change in SMALL for word in ("-s", change)]
+        done = slmk("run", SPEC, *sets, "--seeds", 2, "--out", out)
+        assert done.returncode == 0, done.stderr
+
+    (directory,) = once("cli_run", train).glob("*/*")
     return directory
 
 

@@ -17,16 +17,18 @@ MEMBER = Path(__file__).with_name("world_member.py")
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory) -> dict[str, Any]:
+def told(once) -> dict[str, Any]:
     """What each of two processes found, by rank, and what one alone found."""
-    folder = tmp_path_factory.mktemp("world")
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for start in (torchrun, []):
-        done = subprocess.run(
-            [sys.executable, *start, str(MEMBER), str(folder)], capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr[-4000:]
-    return {path.stem: json.loads(path.read_text()) for path in folder.iterdir()}
+
+    def ask(folder: Path) -> None:
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        for start in (torchrun, []):
+            done = subprocess.run(
+                [sys.executable, *start, str(MEMBER), str(folder)], capture_output=True, text=True, timeout=300
+            )
+            assert done.returncode == 0, done.stderr[-4000:]
+
+    return {path.stem: json.loads(path.read_text()) for path in once("world", ask).iterdir()}
 
 
 def test_two_processes_learn_what_one_learns_from_all_samples(told):

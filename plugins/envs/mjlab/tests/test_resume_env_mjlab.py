@@ -45,7 +45,7 @@ def test_a_run_goes_on_bit_for_bit():
     assert first_difference({**a, "seconds": 0}, {**b, "seconds": 0}) is None
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_run_resumes_exactly(tmp_path):
     """Killed with SIGKILL after its second checkpoint and resumed: every metric and every tensor is the same."""
     straight, killed = straight_and_killed(SPEC, SMALL, tmp_path)
