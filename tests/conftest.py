@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 from filelock import FileLock
@@ -18,7 +19,8 @@ def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
         folder, done = common / name, common / f"{name}.done"
         with FileLock(common / f"{name}.lock"):
             if not done.exists():
-                folder.mkdir(exist_ok=True)
+                rmtree(folder, ignore_errors=True)  # What another worker left when it failed.
+                folder.mkdir()
                 make(folder)
                 done.touch()
         return folder

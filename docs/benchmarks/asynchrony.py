@@ -35,8 +35,7 @@ def main() -> None:
 Written by `python docs/benchmarks/asynchrony.py`. The predecessor had A3C's Hogwild and an asynchronous SAC. In slmk
 every run is synchronous, and several seeds fill the cores of a machine. Would it pay to overlap acting and learning in
 two processes? The bound says by how much a run could be faster at best, if passing experience and parameters between
-processes cost nothing: the time of an iteration over the longer of its two parts. The same second core, given to a
-second seed, doubles what is learned per hour.
+processes cost nothing: the time of an iteration over the longer of its two parts.
 
 | spec | collecting | learning | bound |
 |---|---|---|---|
@@ -44,8 +43,8 @@ second seed, doubles what is learned per hour.
 
 Times are medians over iterations. Where one part dominates, as learning does in SAC, there is next to nothing to gain.
 Where the two are alike, the bound is not reached: parameters and experience would have to be passed on in every
-iteration, which takes a few milliseconds, and A2C would learn from what an older policy did. All bounds are below the
-factor of two that the second core gives to a second seed. So there is no asynchronous loop.
+iteration, and A2C would learn from what an older policy did. A second seed on the second core needs none of this, and
+doubles the work done as far as the two do not slow each other down. So there is no asynchronous loop.
 """
     Path(__file__).with_suffix(".md").write_text(text)
     print(text)

@@ -68,7 +68,15 @@ def test_only_training_drops():
     assert not torch.allclose(network(batch()), network(batch()))
 
 
-@pytest.mark.parametrize(("norm", "ensemble"), [("none", 2), ("layer", 0)])
+@pytest.mark.parametrize(
+    ("norm", "ensemble"),
+    [
+        ("none", 2),
+        ("layer", 0),
+        pytest.param("none", 0, marks=pytest.mark.nightly),
+        pytest.param("layer", 2, marks=pytest.mark.nightly),
+    ],
+)
 def test_a_compiled_update_drops_what_an_eager_one_does(norm, ensemble):
     """Three updates give the same parameters; and so do two, a checkpoint and another one."""
 

@@ -126,7 +126,9 @@ def test_one_member_is_an_ensemble_too() -> None:
     assert build(0)(inputs(5)).shape == (5, 3)
 
 
-@pytest.mark.parametrize(("ensemble", "subset"), [(0, False), (E, True)])
+@pytest.mark.parametrize(
+    ("ensemble", "subset"), [(0, False), pytest.param(E, False, marks=pytest.mark.nightly), (E, True)]
+)
 def test_a_compiled_step_equals_an_eager_one(ensemble: int, subset: bool) -> None:
     """Three steps of a learner give the same parameters and running statistics, compiled or not."""
     found = []

@@ -22,7 +22,7 @@ class Group:
     """One observation group: where it is among EnvPool's arrays, and what becomes of it."""
 
     name: str
-    """The keys of the nested observation joined by ``/``, or ``obs`` where there is one array only."""
+    """The keys of the nested observation joined by ``/``, or ``obs`` where there is one array only; or the spec's."""
     places: tuple[int, ...]
     """Position among the arrays that EnvPool returns; of a group that was made of several, theirs."""
     space: spaces.Space[Any]
