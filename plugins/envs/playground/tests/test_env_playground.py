@@ -26,7 +26,8 @@ def test_steps_equal_playgrounds_own_one_at_a_time():
     env = make(seed=3)
     obs = env.reset()
     inner = env._simulation.env
-    singles = [jax.tree.map(lambda x, row=row: x[row], env._carry.state) for row in range(4)]
+    state = env._simulation.state_of(env._carry)
+    singles = [jax.tree.map(lambda x, row=row: x[row], state) for row in range(4)]
     alone = jax.jit(inner.step)
     generator = torch.Generator().manual_seed(0)
     for step in range(1, 21):
@@ -67,7 +68,8 @@ def test_a_step_is_compiled_once():
         env.step(torch.zeros(4, 1))
     env.load_state_dict(env.state_dict())
     env.step(torch.zeros(4, 1))
-    assert env._simulation._stepped._cache_size() == 1
+    simulation = env._simulation
+    assert simulation._stepped._cache_size() == simulation._restarted._cache_size() == 1
 
 
 @pytest.mark.parametrize(
@@ -121,9 +123,12 @@ def test_the_state_of_other_environments_is_refused():
 
 def poisoned(env):
     """Environments 0 and 2 have a position that is not a number: at once, and then never again."""
-    data = env._carry.state.data
-    state = env._carry.state.replace(data=data.replace(qpos=data.qpos.at[np.array([0, 2])].set(np.nan)))
-    env._carry = env._carry._replace(state=state)
+    import jax
+
+    state = env._simulation.state_of(env._carry)
+    bad = state.data.qpos.at[np.array([0, 2])].set(np.nan)
+    state = state.replace(data=state.data.replace(qpos=bad))
+    env._carry = env._carry._replace(state=jax.tree.leaves(state))
 
 
 def test_lost_episodes_are_counted_and_reported():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import structlog
@@ -36,7 +37,7 @@ TOLERATED = 10
 CHECK_EVERY = 64
 """Vector steps between two looks at how many were lost: each waits for the device."""
 COPIES = 4
-"""States that there are of each environment at least: its own and one of the pool, before and after a step."""
+"""States of each environment: its own, that of the last check, and one of the pool, twice while it is renewed."""
 _log = structlog.get_logger()
 
 
@@ -87,7 +88,8 @@ class PlaygroundEnv:
             self._seed += 1
         self._steps, self._actions = 0, []
         self._carry = carry = self._begin(seed % 2**32)
-        return {name: to_torch(x) for name, x in groups(carry.state.obs).items()}
+        # A copy, since the first step takes the memory of the state.
+        return {name: to_torch(jnp.copy(x)) for name, x in groups(self._simulation.state_of(carry).obs).items()}
 
     def step(self, action: Tensor) -> Step:
         """Act once in every environment: `action` is (N, A).
@@ -97,30 +99,26 @@ class PlaygroundEnv:
         """
         assert self._carry is not None, "call reset first"
         if not self._actions:
-            self._checked = self._state_of(self._carry)
-        self._actions.append(action.clone())
-        actions = to_jax(self._actions[-1].float())
-        with jax.default_device(self._device):
-            if not self._simulation.full_reset and self._steps % self._renew_every == self._renew_every - 1:
+            self._checked = self._state_of(self._simulation.copy(self._carry))
+        self._actions.append(action.to(torch.float32, copy=True))
+        actions = to_jax(self._actions[-1])
+        if not self._simulation.full_reset and self._steps % self._renew_every == self._renew_every - 1:
+            with jax.default_device(self._device):
                 self._carry = self._simulation.renew(self._carry, self._steps // self._renew_every % CHUNKS)
-            self._carry, outcome = self._simulation.step(self._carry, actions)
+        self._carry, step = self._simulation.step(self._carry, actions)
         self._steps += 1
         if len(self._actions) == CHECK_EVERY:
             self._check()
-        reward = to_torch(outcome.reward)
-        return Step(
-            {name: to_torch(x) for name, x in outcome.obs.items()},
-            {name: to_torch(x) for name, x in outcome.final_obs.items()},
-            reward * self._config.reward_scale if self._config.reward_scale != 1.0 else reward,
-            to_torch(outcome.terminated),
-            to_torch(outcome.truncated),
-        )
+        if self._config.reward_scale != 1.0:
+            step.reward = step.reward * self._config.reward_scale
+        return step
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """An RGB picture (H, W, 3) of the first environment; None without ``render = true``."""
         if not self._config.render or self._carry is None:
             return None
-        first = jax.tree.map(lambda x: x[0] if x.ndim and len(x) == self.info.num_envs else x, self._carry.state)
+        state = self._simulation.state_of(self._carry)
+        first = jax.tree.map(lambda x: x[0] if x.ndim and len(x) == self.info.num_envs else x, state)
         (picture,) = self._simulation.env.render([first], camera=self._config.camera or None)
         return np.asarray(picture, np.uint8)
 

@@ -1,7 +1,7 @@
 """N environments as pure functions of their state: step, restart, and a pool of states to restart from.
 
 Playground's environments are functional and know neither batches nor episode ends. What is added here is that of
-``wrap_for_brax_training``, but for three things: what an episode ended with is kept (`Outcome.final_obs`), a new
+``wrap_for_brax_training``, but for three things: what an episode ended with is kept (`Step.final_obs`), a new
 episode begins with a state of its own, its ``info`` included, and a time limit is no termination.
 """
 
@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from slmk.batch import Step
+from slmk_env_playground.arrays import Packing, to_torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
     from jax.typing import ArrayLike
     from mujoco_playground import MjxEnv, State
 
-__all__ = ["Carry", "Outcome", "Simulation"]
+__all__ = ["Carry", "Simulation"]
 
 CHUNKS = 10
 """Parts in which the pool is renewed."""
@@ -29,25 +33,27 @@ OBS = "state"
 """The name of the only observation group of environments that do not name theirs; other environments call it so."""
 
 
+Leaves = list[jax.Array]
+"""The arrays of a `State` in JAX's order. Dozens of them go through each step, and trees of Python objects are slow."""
+
+
 class Carry(NamedTuple):
     """All that changes: the state of N environments and what it takes to restart them."""
 
-    state: State
+    state: Leaves
+    """Of `Simulation.state_of`. A step takes the memory of the one that it is given."""
     steps: jax.Array
     """Steps of the policy in each running episode, (N,) int32."""
-    pool: State | None
-    """P states for new episodes; P is N rounded up to a multiple of `CHUNKS`. Within a compiled step there is none."""
+    pool: Leaves
+    """P states for new episodes; P is N rounded up to a multiple of `CHUNKS`."""
     key: jax.Array
     lost: jax.Array
     """Episodes cut so far since something was not finite, ()."""
 
 
-class Outcome(NamedTuple):
-    """What one step gives; arrays (N, …)."""
+class Ends(NamedTuple):
+    """Which episodes are over; both (N,) bool."""
 
-    obs: Mapping[str, jax.Array]
-    final_obs: Mapping[str, jax.Array]
-    reward: jax.Array
     terminated: jax.Array
     truncated: jax.Array
 
@@ -85,60 +91,105 @@ class Simulation:
         # The physics of an environment are its own for good, whatever the seed of a run.
         keys = jax.random.split(jax.random.PRNGKey(0), self.pool_size)
         self._models = None if randomizer is None else randomizer(env.mjx_model, keys)
-        self._reset = jax.jit(lambda keys, start: self._batched("reset", keys, start=start))
-        self._begin, self._put = jax.jit(self._begin_from), jax.jit(self._put_at)
-        self._stepped = jax.jit(self._step)
+        state = jax.eval_shape(env.reset, keys[0])
+        self._tree = jax.tree.structure(state)
+        obs = {name: jax.ShapeDtypeStruct((num_envs, *x.shape), x.dtype) for name, x in groups(state.obs).items()}
+        reward = jax.ShapeDtypeStruct((num_envs,), state.reward.dtype)
+        self._seen, self._outcome = Packing(obs), Packing((obs, reward))
+        self._nowhere = to_torch(jnp.zeros(num_envs, bool))
+        self._reset = jax.jit(lambda keys, start: jax.tree.leaves(self._batched("reset", keys, start=start)))
+        self._begin, self._put, self._copy = jax.jit(self._begin_from), jax.jit(self._put_at), jax.jit(copied)
+        # Memory that is handed over need not be allocated anew: a tenth of a step of 64 cart-poles.
+        self._stepped = jax.jit(self._step, donate_argnums=(0, 1, 2))
+        self._restarted = jax.jit(self._restart, donate_argnums=(0, 1, 2))
 
     def begin(self, seed: int) -> Carry:
         """New episodes everywhere, from a pool that is new as well."""
         key, first, *keys = jax.random.split(jax.random.PRNGKey(seed), 2 + CHUNKS)
         return self._begin([self._reset_part(part, each) for part, each in enumerate(keys)], key, first)
 
-    def step(self, carry: Carry, action: ArrayLike) -> tuple[Carry, Outcome]:
-        """One step of every environment by actions (N, A)."""
-        # The pool is handed in only: what a compiled function hands out costs time, even where nothing changes it.
-        after, outcome = self._stepped(carry._replace(pool=None), carry.pool, action)
-        return after._replace(pool=carry.pool), outcome
+    def step(self, carry: Carry, action: ArrayLike) -> tuple[Carry, Step]:
+        """One step of every environment by actions (N, A); `carry` must not be used any more."""
+        state, steps, lost, some, ends, outcome = self._stepped(carry.state, carry.steps, carry.lost, action)
+        final_obs, reward = self._outcome.to_torch(outcome)
+        if not np.asarray(some):
+            step = Step(final_obs, final_obs, reward, self._nowhere, self._nowhere)
+            return Carry(state, steps, carry.pool, carry.key, lost), step
+        state, steps, key, seen = self._restarted(state, steps, carry.key, carry.pool, ends, outcome)
+        obs = self._seen.to_torch(seen)
+        step = Step(obs, final_obs, reward, to_torch(ends.terminated), to_torch(ends.truncated))
+        return Carry(state, steps, carry.pool, key, lost), step
 
     def renew(self, carry: Carry, part: int) -> Carry:
         """`carry` with one of the `CHUNKS` parts of its pool computed anew."""
         key, own = jax.random.split(carry.key)
-        return self._put(carry._replace(key=key), self._reset_part(part, own), part * self.chunk)
+        return carry._replace(key=key, pool=self._put(carry.pool, self._reset_part(part, own), part * self.chunk))
 
-    def _reset_part(self, part: int, key: jax.Array) -> State:
+    def state_of(self, carry: Carry) -> State:
+        """The state as Playground knows it, arrays (N, …)."""
+        return jax.tree.unflatten(self._tree, carry.state)
+
+    def copy(self, carry: Carry) -> Carry:
+        """The same, to be kept while `carry` goes on; the pool, which steps leave alone, is no copy."""
+        return Carry(*self._copy(carry._replace(pool=[])))._replace(pool=carry.pool)
+
+    def _reset_part(self, part: int, key: jax.Array) -> Leaves:
         return self._reset(jax.random.split(key, self.chunk), part * self.chunk)
 
-    def _begin_from(self, parts: list[State], key: jax.Array, first: jax.Array) -> Carry:
-        pool = jax.tree.map(lambda *x: jnp.concatenate(x) if x[0].ndim else x[0], *parts)
-        state = self._with_keys(self._rows(pool, jnp.arange(self.num_envs)), first)
+    def _begin_from(self, parts: list[Leaves], key: jax.Array, first: jax.Array) -> Carry:
+        pool = [jnp.concatenate(x) if x[0].ndim else x[0] for x in zip(*parts, strict=True)]
+        # Copies, since some arrays have no rows: those that are handed over must not be the pool's.
+        state = copied(self._with_keys(self._rows(pool, jnp.arange(self.num_envs)), first))
         return Carry(state, jnp.zeros(self.num_envs, jnp.int32), pool, key, jnp.zeros((), jnp.int32))
 
     @staticmethod
-    def _put_at(carry: Carry, states: State, start: jax.Array) -> Carry:
-        def put(pool: jax.Array, new: jax.Array) -> jax.Array:
-            if not pool.ndim:
-                return pool
-            return jax.lax.dynamic_update_slice_in_dim(pool, new, start, 0)
+    def _put_at(pool: Leaves, states: Leaves, start: jax.Array) -> Leaves:
+        put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
+        return [put(old, new) if old.ndim else old for old, new in zip(pool, states, strict=True)]
 
-        return carry._replace(pool=jax.tree.map(put, carry.pool, states))
-
-    def _step(self, carry: Carry, pool: State, action: jax.Array) -> tuple[Carry, Outcome]:
-        before = carry.state
+    def _step(
+        self, leaves: Leaves, steps: jax.Array, lost_before: jax.Array, action: jax.Array
+    ) -> tuple[Leaves, jax.Array, jax.Array, jax.Array, Ends, list[jax.Array]]:
+        """As far as the episodes that run go, up to whether any is over, which, and packed observations and rewards."""
+        before = jax.tree.unflatten(self._tree, leaves)
         state, reward = self._advance(before, jnp.clip(action, -1.0, 1.0))
-        steps = carry.steps + 1
+        steps = steps + 1
         obs = groups(state.obs)
         lost = ~finite(obs, reward)
         final_obs = {name: self._where(lost, groups(before.obs)[name], x) for name, x in obs.items()}
         terminated = (state.done > 0.5) & ~lost
-        truncated = ((steps >= self.limit) | lost) & ~terminated
-        key, own, shift = jax.random.split(carry.key, 3)
-        ended = terminated | truncated
-        restart = partial(self._restart, pool, own, shift, ended)
-        state = jax.lax.cond(ended.any(), restart, lambda state: state, state)
-        steps = jnp.where(ended, 0, steps)
-        reward = jnp.where(lost, 0.0, reward)
-        outcome = Outcome(groups(state.obs), final_obs, reward, terminated, truncated)
-        return Carry(state, steps, None, key, carry.lost + lost.sum()), outcome
+        ends = Ends(terminated, ((steps >= self.limit) | lost) & ~terminated)
+        outcome = self._outcome.pack((final_obs, jnp.where(lost, 0.0, reward)))
+        return jax.tree.leaves(state), steps, lost_before + lost.sum(), jnp.any(jnp.stack(ends)), ends, outcome
+
+    def _restart(
+        self,
+        leaves: Leaves,
+        steps: jax.Array,
+        key: jax.Array,
+        pool: Leaves,
+        ends: Ends,
+        outcome: list[jax.Array],
+    ) -> tuple[Leaves, jax.Array, jax.Array, list[jax.Array]]:
+        """The state with new episodes where old ones are over, its steps and key, and what is seen of it, packed."""
+        key, own, shift = jax.random.split(key, 3)
+        ended = ends.terminated | ends.truncated
+        fresh = self._fresh(pool, own, shift)
+        seen = groups(jax.tree.unflatten(self._tree, fresh).obs)
+        obs = {name: self._where(ended, seen[name], x) for name, x in self._outcome.unpack(outcome)[0].items()}
+        state = [self._where(ended, new, old) for new, old in zip(fresh, leaves, strict=True)]
+        return state, jnp.where(ended, 0, steps), key, self._seen.pack(obs)
+
+    def _fresh(self, pool: Leaves, own: jax.Array, shift: jax.Array) -> Leaves:
+        """N states of new episodes."""
+        if self.full_reset:
+            return jax.tree.leaves(self._batched("reset", jax.random.split(own, self.num_envs)))
+        # Neighbours in the pool for neighbours here: no two environments get the same state at once. Physics of
+        # their own allow each environment only its own.
+        place = jnp.arange(self.num_envs)
+        if self._models is None:
+            place = (place + jax.random.randint(shift, (), 0, self.pool_size)) % self.pool_size
+        return self._with_keys(self._rows(pool, place), own)
 
     def _advance(self, state: State, action: jax.Array) -> tuple[State, jax.Array]:
         """The state after `action_repeat` steps, and the sum of their rewards up to the end of the episode."""
@@ -151,27 +202,15 @@ class Simulation:
             stepped = jax.tree.map(partial(self._where, over), stepped, further)
         return stepped, reward
 
-    def _restart(self, pool: State, own: jax.Array, shift: jax.Array, ended: jax.Array, state: State) -> State:
-        """`state` with new episodes where `ended`."""
-        if self.full_reset:
-            fresh = self._batched("reset", jax.random.split(own, self.num_envs))
-        else:
-            # Neighbours in the pool for neighbours here: no two environments get the same state at once. Physics of
-            # their own allow each environment only its own.
-            place = jnp.arange(self.num_envs)
-            if self._models is None:
-                place = (place + jax.random.randint(shift, (), 0, self.pool_size)) % self.pool_size
-            fresh = self._with_keys(self._rows(pool, place), own)
-        return jax.tree.map(partial(self._where, ended), fresh, state)
-
-    def _with_keys(self, state: State, key: jax.Array) -> State:
-        """`state` with random streams of its own, since environments may share where they begin but not their noise."""
+    def _with_keys(self, leaves: Leaves, key: jax.Array) -> Leaves:
+        """The state with random streams of its own: environments may share where they begin but not their noise."""
+        state = jax.tree.unflatten(self._tree, leaves)
         if "rng" not in state.info:
-            return state
-        return state.replace(info=state.info | {"rng": jax.random.split(key, self.num_envs)})
+            return leaves
+        return jax.tree.leaves(state.replace(info=state.info | {"rng": jax.random.split(key, self.num_envs)}))
 
-    def _rows(self, tree: Any, rows: jax.Array) -> Any:
-        return jax.tree.map(lambda x: x[rows] if x.ndim and len(x) == self.pool_size else x, tree)
+    def _rows(self, leaves: Leaves, rows: jax.Array) -> Leaves:
+        return [x[rows] if x.ndim and len(x) == self.pool_size else x for x in leaves]
 
     def _where(self, mask: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
         """`yes` in the rows of the mask (N,). What has no such rows, as contacts of Warp's physics, is left alone."""
@@ -201,6 +240,11 @@ class Simulation:
 
         some = jax.tree.map(rows, axes, models, is_leaf=lambda axis: axis is None)
         return jax.vmap(call, in_axes=(axes, *[0] * len(arguments)))(some, *arguments)
+
+
+def copied(tree: Any) -> Any:
+    """All arrays of a tree in memory of their own."""
+    return jax.tree.map(jnp.copy, tree)
 
 
 def groups(obs: Any) -> dict[str, jax.Array]:
