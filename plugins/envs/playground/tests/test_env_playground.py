@@ -80,6 +80,10 @@ def test_a_step_is_compiled_once():
         ({"overrides": {"sim_dt": "short"}}, "env.overrides.sim_dt", "a number"),
         ({"overrides": {"impl": "jax"}}, "env.overrides.impl", "env.impl"),
         ({"randomize": True}, "env.randomize", "no domain randomiser"),
+        ({"name": "CheetahRun", "vision": True}, "env.vision", "CartpoleBalance"),
+        ({"impl": "jax", "vision": True}, "env.impl", "only Warp draws pictures"),
+        ({"randomize": True, "vision": True}, "env.randomize", "one model"),
+        ({"overrides": {"vision_config": {"nworld": 8}}}, "env.overrides.vision_config.nworld", "set env.num_envs"),
     ],
 )
 def test_mistakes_are_problems_of_the_spec(options, path, words):
@@ -146,6 +150,34 @@ def test_lost_episodes_are_counted_and_reported():
     other = make(nan_limit=1.0)
     other.load_state_dict(env.state_dict())
     assert other._carry.lost == 2
+
+
+def test_pictures_show_what_happens():
+    """Pushed right and left, two carts part in the newest of three pictures; the others are those of before."""
+    env = make(num_envs=2, vision=True, max_episode_steps=30)
+    before = env.reset()["pixels/view_0"]
+    assert before.shape == (2, 64, 64, 3)
+    assert torch.equal(before[..., 0], before[..., 2])
+    start = place_of_cart(before)
+    for _ in range(29):
+        step = env.step(torch.tensor([[1.0], [-1.0]]))
+        assert torch.equal(step.obs["pixels/view_0"][..., :2], before[..., 1:])
+        before = step.obs["pixels/view_0"]
+    moved = place_of_cart(before) - start
+    assert moved[0] > 5
+    assert moved[1] < -5
+    last = env.step(torch.tensor([[1.0], [-1.0]]))
+    assert last.truncated.all()
+    assert torch.equal(last.final_obs["pixels/view_0"][..., :2], before[..., 1:])
+    new = last.obs["pixels/view_0"]
+    assert torch.equal(new[..., 0], new[..., 2])
+    torch.testing.assert_close(place_of_cart(new), torch.full((2,), 31.5), rtol=0, atol=3)
+
+
+def place_of_cart(pictures):
+    """Mean column of what is bright where the cart runs, in the newest picture of each stack (N, 64, 64, 3)."""
+    row = pictures[:, 31, :, 2] + 0.5
+    return (row * torch.arange(64)).sum(-1) / row.sum(-1)
 
 
 def test_too_many_lost_episodes_stop_the_run(tmp_path, monkeypatch):

@@ -1,16 +1,42 @@
 """What is added to Playground's functional environments, on one whose every number can be told in advance."""
 
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.interpreters import batching
 from mujoco_playground._src.mjx_env import State
 
 from slmk_env_playground.simulation import CHUNKS, Simulation
 
 N = 6
+CONTACTS = 10
+"""As many as there are states in the pool, and more than there are environments."""
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["x", "start", "contacts"], meta_fields=[])
+@dataclass
+class Data:
+    """A state of physics whose `contacts`, as Warp's, are one array for all environments, which `vmap` passes by."""
+
+    x: Any
+    start: Any
+    contacts: Any
+
+
+def split(part, _, data, axis):
+    return Data(part(data.x, axis), part(data.start, axis), data.contacts)
+
+
+def join(whole, size, data, axis):
+    return Data(whole(size, data.x, axis), whole(size, data.start, axis), data.contacts)
+
+
+batching.register_vmappable(Data, int, int, split, join, None)
 
 
 class Counter:
@@ -33,15 +59,15 @@ class Counter:
     def reset(self, rng):
         rng, own = jax.random.split(rng)
         start = jax.random.uniform(own, minval=-0.5, maxval=0.5)
-        return self._state(start, start, {"rng": rng, "command": start * 100}, start * 0)
+        return self._state(start, start, {"rng": rng, "command": start * 100}, start * 0, jnp.zeros(CONTACTS))
 
     def step(self, state, action):
-        x = state.data["x"] + action[0] * self._mjx_model
-        return self._state(x, state.data["start"], state.info, x)
+        x = state.data.x + action[0] * self._mjx_model
+        return self._state(x, state.data.start, state.info, x, state.data.contacts + 1)
 
-    def _state(self, x, start, info, reward):
+    def _state(self, x, start, info, reward, contacts):
         obs = jnp.stack([jnp.where(x < -3, jnp.nan, x), info["command"]])
-        return State({"x": x, "start": start}, obs, reward, (jnp.abs(x) > 3).astype(float), {}, info)
+        return State(Data(x, start, contacts), obs, reward, (jnp.abs(x) > 3).astype(float), {}, info)
 
 
 def randomizer(model, keys):
@@ -185,6 +211,21 @@ def test_each_environment_keeps_its_physics():
         np.testing.assert_allclose(out.final_obs["state"][:, 0].numpy() - x, 0.01 * np.arange(1, N + 1), rtol=1e-3)
         if np.asarray(out.truncated).all():
             np.testing.assert_array_equal(out.obs["state"][:, 0], pooled(it, carry)[:N, 0])
+
+
+@pytest.mark.parametrize("action_repeat", [1, 3])
+def test_what_has_no_rows_is_neither_batched_nor_restarted(action_repeat):
+    """Contacts of all environments stay one array, in the state and in the pool; one environment is given all."""
+    it = simulation(limit=2, action_repeat=action_repeat)
+    carry = it.begin(0)
+    for step in range(1, 5):
+        carry, out = it.step(carry, moves(0.1))
+        assert out.truncated.all() == (step % 2 == 0)
+        np.testing.assert_array_equal(it.state_of(carry).data.contacts, np.full(CONTACTS, step * action_repeat))
+    carry = it.renew(carry, 0)
+    assert it.state_of(carry._replace(state=carry.pool)).data.contacts.shape == (CONTACTS,)
+    assert it.state_of(carry, 3).data.contacts.shape == (CONTACTS,)
+    assert it.state_of(carry, 3).data.x == it.state_of(carry).data.x[3]
 
 
 def test_the_environment_is_left_as_it_was():

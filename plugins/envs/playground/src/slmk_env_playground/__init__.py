@@ -46,6 +46,9 @@ class PlaygroundConfig(EnvConfig):
     """The whole pool is renewed within the time of so many episodes of full length."""
     nan_limit: Annotated[float, Field(ge=0, le=1)] = 1e-4
     """Share of transitions that may end in numbers which are not finite. Such an episode is cut at the step before."""
+    vision: bool = False
+    """Observe pictures, the groups ``pixels/…``, rather than numbers, where the environment can: Warp draws them. What
+    is drawn is said by ``overrides`` of ``vision_config``."""
     render: bool = False
     """Be ready to give pictures."""
     camera: str = ""

@@ -21,7 +21,7 @@ from slmk.errors import RunError
 from slmk.toolbox.room import require_memory
 from slmk_env_playground.arrays import jax_device, leaves_of, to_jax, to_torch, with_leaves
 from slmk_env_playground.make import make
-from slmk_env_playground.simulation import CHUNKS, Carry, groups
+from slmk_env_playground.simulation import Carry, groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,15 +66,15 @@ class PlaygroundEnv:
         self._worth_a_word = 1
         """Lost episodes at which to say so next."""
         limit = self._simulation.limit
-        self._renew_every = max(1, round(config.pool_episodes * limit / CHUNKS))
-        env = self._simulation.env
-        state = jax.eval_shape(env.reset, jax.random.PRNGKey(0))
-        require_memory(config.num_envs, COPIES * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)), device)
+        self._renew_every = max(1, round(config.pool_episodes * limit / self._simulation.chunks))
+        state = self._simulation.shapes
+        size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+        require_memory(config.num_envs, COPIES * size / config.num_envs, device)
         shapes = groups(state.obs)
         self.info = EnvInfo(
             num_envs=config.num_envs,
-            observation_spaces={name: spaces.Box(-np.inf, np.inf, x.shape) for name, x in shapes.items()},
-            action_space=spaces.Box(-1.0, 1.0, (env.action_size,)),
+            observation_spaces={name: spaces.Box(-np.inf, np.inf, x.shape[1:]) for name, x in shapes.items()},
+            action_space=spaces.Box(-1.0, 1.0, (self._simulation.env.action_size,)),
             device=device,
             max_episode_steps=limit,
             exact_state=True,
@@ -104,7 +104,9 @@ class PlaygroundEnv:
         actions = to_jax(self._actions[-1])
         if not self._simulation.full_reset and self._steps % self._renew_every == self._renew_every - 1:
             with jax.default_device(self._device):
-                self._carry = self._simulation.renew(self._carry, self._steps // self._renew_every % CHUNKS)
+                self._carry = self._simulation.renew(
+                    self._carry, self._steps // self._renew_every % self._simulation.chunks
+                )
         self._carry, step = self._simulation.step(self._carry, actions)
         self._steps += 1
         if len(self._actions) == CHECK_EVERY:
@@ -117,8 +119,7 @@ class PlaygroundEnv:
         """An RGB picture (H, W, 3) of the first environment; None without ``render = true``."""
         if not self._config.render or self._carry is None:
             return None
-        state = self._simulation.state_of(self._carry)
-        first = jax.tree.map(lambda x: x[0] if x.ndim and len(x) == self.info.num_envs else x, state)
+        first = self._simulation.state_of(self._carry, 0)
         (picture,) = self._simulation.env.render([first], camera=self._config.camera or None)
         return np.asarray(picture, np.uint8)
 

@@ -13,12 +13,19 @@ from mujoco_playground import registry
 from slmk.errors import Problem, SpecError, did_you_mean
 from slmk.toolbox.tables import flattened
 from slmk_env_playground.assets import provide_menagerie
-from slmk_env_playground.simulation import Simulation
+from slmk_env_playground.simulation import CHUNKS, Simulation
 
 if TYPE_CHECKING:
+    from mujoco_playground import MjxEnv
+
     from slmk_env_playground import PlaygroundConfig
 
 __all__ = ["make"]
+
+SOLVER_ITERATIONS = 0b11 << 9
+"""The bits of Warp's `OverflowType.ITERATIONS` and `LS_ITERATIONS`."""
+OPTIONS = {"impl": "impl", "action_repeat": "action_repeat", "vision": "vision", "vision_config.nworld": "num_envs"}
+"""What configs of environments call what is an option of the backend."""
 
 
 def make(config: PlaygroundConfig, device: jax.Device) -> Simulation:
@@ -31,20 +38,21 @@ def make(config: PlaygroundConfig, device: jax.Device) -> Simulation:
         raise SpecError([_unknown(config.id)])
     known = flattened(registry.get_default_config(config.id).to_dict())
     flat = flattened(config.overrides)
-    problems = list(_problems(config.id, flat, known))
+    problems = [*_problems(config.id, flat, known), *_vision_problems(config, known)]
     if problems:
         raise SpecError(problems)
-    impl = ("warp" if device.platform == "gpu" else "jax") if config.impl == "auto" else config.impl
+    warp = config.vision or device.platform == "gpu"
     if "impl" in known:
-        flat["impl"] = impl
-    action_repeat = config.action_repeat or int(known.get("action_repeat", 1))
-    limit = config.max_episode_steps or -(-int(flat.get("episode_length", known["episode_length"])) // action_repeat)
+        flat["impl"] = ("warp" if warp else "jax") if config.impl == "auto" else config.impl
+    if config.vision:
+        # Warp draws for so many environments as it was made for, neither more nor fewer.
+        flat |= {"vision": True, "vision_config.nworld": config.num_envs}
     return _simulation(
         config.id,
         json.dumps(flat, sort_keys=True),
         config.num_envs,
-        limit,
-        action_repeat,
+        config.max_episode_steps,
+        config.action_repeat or int(known.get("action_repeat", 1)),
         config.reset == "full",
         config.randomize,
         device,
@@ -56,7 +64,7 @@ def _simulation(
     name: str,
     overrides: str,
     num_envs: int,
-    limit: int,
+    max_episode_steps: int,
     action_repeat: int,
     full_reset: bool,
     randomize: bool,
@@ -72,19 +80,51 @@ def _simulation(
             env = registry.load(name, config_overrides=json.loads(overrides))
         except (KeyError, TypeError, ValueError, NotImplementedError) as error:
             raise SpecError([Problem(f"Playground cannot create '{name}': {error}", "env")]) from error
-        return Simulation(env, num_envs, limit, action_repeat, full_reset, randomizer)
+        hush(env)
+        # The environment's own config, since with pictures some change it.
+        limit = max_episode_steps or -(-int(env._config.episode_length) // action_repeat)
+        chunks = 1 if env._config.get("vision") else CHUNKS
+        return Simulation(env, num_envs, limit, action_repeat, full_reset, randomizer, chunks)
+
+
+def hush(env: MjxEnv) -> None:
+    """Keep Warp from printing, in each step, that its solver took all iterations that it may.
+
+    Playground allows a few only, so this is always so; what Warp says of contacts for which it has no room stays.
+    """
+    warp = env.mjx_model.opt._impl
+    warnings = getattr(warp, "warn_overflow", 0)
+    if warnings:
+        options = warp.replace(warn_overflow=warnings & ~SOLVER_ITERATIONS)
+        env.unwrapped._mjx_model = env.mjx_model.replace(opt=env.mjx_model.opt.replace(_impl=options))
 
 
 def _problems(name: str, overrides: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[Problem]:
     for key, value in overrides.items():
         path = f"env.overrides.{key}"
-        if key in ("impl", "action_repeat"):
-            yield Problem("this is an option of the backend", path, hint=f"set env.{key} instead")
+        if key in OPTIONS:
+            yield Problem("this is an option of the backend", path, hint=f"set env.{OPTIONS[key]} instead")
         elif key not in known:
             hint = did_you_mean(key, known)
             yield Problem(f"the config of '{name}' has no such value", path, expected=", ".join(known), hint=hint)
         elif not _fits(value, known[key]):
             yield Problem("a value of another type", path, expected=_kind(known[key]), found=f"{value!r}")
+
+
+def _vision_problems(config: PlaygroundConfig, known: Mapping[str, Any]) -> Iterator[Problem]:
+    if not config.vision:
+        return
+    if "vision_config.nworld" not in known:
+        yield Problem(f"'{config.id}' does not draw pictures", "env.vision", hint=f"these do: {', '.join(drawn())}")
+    if config.impl == "jax":
+        yield Problem("only Warp draws pictures", "env.impl", expected="auto or warp", found="jax")
+    if config.randomize:
+        yield Problem("pictures are drawn of one model, not of one for each environment", "env.randomize")
+
+
+def drawn() -> list[str]:
+    """The environments that draw pictures."""
+    return [name for name in registry.ALL_ENVS if "vision_config" in registry.get_default_config(name)]
 
 
 def _fits(value: Any, default: Any) -> bool:

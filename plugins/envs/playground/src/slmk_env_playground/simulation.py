@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Carry", "Simulation"]
 
 CHUNKS = 10
-"""Parts in which the pool is renewed."""
+"""Parts in which the pool is renewed, where nothing else is said."""
 OBS = "state"
 """The name of the only observation group of environments that do not name theirs; other environments call it so."""
 
@@ -45,7 +45,7 @@ class Carry(NamedTuple):
     steps: jax.Array
     """Steps of the policy in each running episode, (N,) int32."""
     pool: Leaves
-    """P states for new episodes; P is N rounded up to a multiple of `CHUNKS`."""
+    """P states for new episodes; P is N rounded up to a multiple of their chunks."""
     key: jax.Array
     lost: jax.Array
     """Episodes cut so far since something was not finite, ()."""
@@ -69,6 +69,7 @@ class Simulation:
         action_repeat: int = 1,
         full_reset: bool = False,
         randomizer: Callable[..., Any] | None = None,
+        chunks: int = CHUNKS,
     ) -> None:
         """
         Args:
@@ -78,24 +79,27 @@ class Simulation:
             action_repeat: steps of `env` for each of the policy.
             full_reset: compute new episodes in every step, rather than take them from the pool.
             randomizer: makes physics for each environment of those of `env`, as Playground's domain randomisers do.
+            chunks: parts in which the pool is renewed; 1 for environments that can only be reset together.
         """
         self.env = env
         self.num_envs = num_envs
         self.limit = limit
         self.full_reset = full_reset
-        self.chunk = -(-num_envs // CHUNKS)
+        self.chunks = chunks
+        self.chunk = -(-num_envs // chunks)
         """States of the pool that are computed at once."""
-        self.pool_size = self.chunk * CHUNKS
+        self.pool_size = self.chunk * chunks
         """P."""
         self._action_repeat = action_repeat
         # The physics of an environment are its own for good, whatever the seed of a run.
         keys = jax.random.split(jax.random.PRNGKey(0), self.pool_size)
         self._models = None if randomizer is None else randomizer(env.mjx_model, keys)
-        state = jax.eval_shape(env.reset, keys[0])
-        self._tree = jax.tree.structure(state)
-        obs = {name: jax.ShapeDtypeStruct((num_envs, *x.shape), x.dtype) for name, x in groups(state.obs).items()}
-        reward = jax.ShapeDtypeStruct((num_envs,), state.reward.dtype)
-        self._seen, self._outcome = Packing(obs), Packing((obs, reward))
+        self.shapes = jax.eval_shape(jax.vmap(env.reset), keys[:num_envs])
+        """The shapes and types of a state."""
+        self._tree = jax.tree.structure(self.shapes)
+        self._rowed = rowed(self.shapes, jax.eval_shape(env.reset, keys[0]))
+        obs = groups(self.shapes.obs)
+        self._seen, self._outcome = Packing(obs), Packing((obs, self.shapes.reward))
         self._nowhere = to_torch(jnp.zeros(num_envs, bool))
         self._reset = jax.jit(lambda keys, start: jax.tree.leaves(self._batched("reset", keys, start=start)))
         self._begin, self._put, self._copy = jax.jit(self._begin_from), jax.jit(self._put_at), jax.jit(copied)
@@ -105,7 +109,7 @@ class Simulation:
 
     def begin(self, seed: int) -> Carry:
         """New episodes everywhere, from a pool that is new as well."""
-        key, first, *keys = jax.random.split(jax.random.PRNGKey(seed), 2 + CHUNKS)
+        key, first, *keys = jax.random.split(jax.random.PRNGKey(seed), 2 + self.chunks)
         return self._begin([self._reset_part(part, each) for part, each in enumerate(keys)], key, first)
 
     def step(self, carry: Carry, action: ArrayLike) -> tuple[Carry, Step]:
@@ -121,13 +125,14 @@ class Simulation:
         return Carry(state, steps, carry.pool, key, lost), step
 
     def renew(self, carry: Carry, part: int) -> Carry:
-        """`carry` with one of the `CHUNKS` parts of its pool computed anew."""
+        """`carry` with one of the `chunks` parts of its pool computed anew."""
         key, own = jax.random.split(carry.key)
         return carry._replace(key=key, pool=self._put(carry.pool, self._reset_part(part, own), part * self.chunk))
 
-    def state_of(self, carry: Carry) -> State:
-        """The state as Playground knows it, arrays (N, …)."""
-        return jax.tree.unflatten(self._tree, carry.state)
+    def state_of(self, carry: Carry, row: int | None = None) -> State:
+        """The state as Playground knows it: arrays (N, …), or one environment's."""
+        leaves = carry.state if row is None else self._rows(carry.state, row)
+        return jax.tree.unflatten(self._tree, leaves)
 
     def copy(self, carry: Carry) -> Carry:
         """The same, to be kept while `carry` goes on; the pool, which steps leave alone, is no copy."""
@@ -137,15 +142,14 @@ class Simulation:
         return self._reset(jax.random.split(key, self.chunk), part * self.chunk)
 
     def _begin_from(self, parts: list[Leaves], key: jax.Array, first: jax.Array) -> Carry:
-        pool = [jnp.concatenate(x) if x[0].ndim else x[0] for x in zip(*parts, strict=True)]
+        pool = [jnp.concatenate(x) if each else x[0] for each, *x in zip(self._rowed, *parts, strict=True)]
         # Copies, since some arrays have no rows: those that are handed over must not be the pool's.
         state = copied(self._with_keys(self._rows(pool, jnp.arange(self.num_envs)), first))
         return Carry(state, jnp.zeros(self.num_envs, jnp.int32), pool, key, jnp.zeros((), jnp.int32))
 
-    @staticmethod
-    def _put_at(pool: Leaves, states: Leaves, start: jax.Array) -> Leaves:
+    def _put_at(self, pool: Leaves, states: Leaves, start: jax.Array) -> Leaves:
         put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
-        return [put(old, new) if old.ndim else old for old, new in zip(pool, states, strict=True)]
+        return [put(old, new) if each else old for each, old, new in zip(self._rowed, pool, states, strict=True)]
 
     def _step(
         self, leaves: Leaves, steps: jax.Array, lost_before: jax.Array, action: jax.Array
@@ -156,7 +160,7 @@ class Simulation:
         steps = steps + 1
         obs = groups(state.obs)
         lost = ~finite(obs, reward)
-        final_obs = {name: self._where(lost, groups(before.obs)[name], x) for name, x in obs.items()}
+        final_obs = {name: where(lost, groups(before.obs)[name], x) for name, x in obs.items()}
         terminated = (state.done > 0.5) & ~lost
         ends = Ends(terminated, ((steps >= self.limit) | lost) & ~terminated)
         outcome = self._outcome.pack((final_obs, jnp.where(lost, 0.0, reward)))
@@ -176,9 +180,8 @@ class Simulation:
         ended = ends.terminated | ends.truncated
         fresh = self._fresh(pool, own, shift)
         seen = groups(jax.tree.unflatten(self._tree, fresh).obs)
-        obs = {name: self._where(ended, seen[name], x) for name, x in self._outcome.unpack(outcome)[0].items()}
-        state = [self._where(ended, new, old) for new, old in zip(fresh, leaves, strict=True)]
-        return state, jnp.where(ended, 0, steps), key, self._seen.pack(obs)
+        obs = {name: where(ended, seen[name], x) for name, x in self._outcome.unpack(outcome)[0].items()}
+        return self._either(ended, fresh, leaves), jnp.where(ended, 0, steps), key, self._seen.pack(obs)
 
     def _fresh(self, pool: Leaves, own: jax.Array, shift: jax.Array) -> Leaves:
         """N states of new episodes."""
@@ -199,7 +202,8 @@ class Simulation:
             over = stepped.done > 0.5
             further = self._batched("step", stepped, action)
             reward = reward + jnp.where(over, 0.0, further.reward)
-            stepped = jax.tree.map(partial(self._where, over), stepped, further)
+            leaves = self._either(over, jax.tree.leaves(stepped), jax.tree.leaves(further))
+            stepped = jax.tree.unflatten(self._tree, leaves)
         return stepped, reward
 
     def _with_keys(self, leaves: Leaves, key: jax.Array) -> Leaves:
@@ -209,14 +213,12 @@ class Simulation:
             return leaves
         return jax.tree.leaves(state.replace(info=state.info | {"rng": jax.random.split(key, self.num_envs)}))
 
-    def _rows(self, leaves: Leaves, rows: jax.Array) -> Leaves:
-        return [x[rows] if x.ndim and len(x) == self.pool_size else x for x in leaves]
+    def _rows(self, leaves: Leaves, rows: jax.Array | int) -> Leaves:
+        return [x[rows] if each else x for each, x in zip(self._rowed, leaves, strict=True)]
 
-    def _where(self, mask: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
-        """`yes` in the rows of the mask (N,). What has no such rows, as contacts of Warp's physics, is left alone."""
-        if not no.ndim or len(no) != self.num_envs:
-            return no
-        return jnp.where(mask.reshape(-1, *[1] * (no.ndim - 1)), yes, no)
+    def _either(self, mask: jax.Array, yes: Leaves, no: Leaves) -> Leaves:
+        """`yes` in the rows of the mask (N,), and `no` where there are no rows."""
+        return [where(mask, a, b) if each else b for each, a, b in zip(self._rowed, yes, no, strict=True)]
 
     def _batched(self, method: str, *arguments: Any, start: Any = 0) -> State:
         """A method of the environment over rows of arguments, each with the physics of its environment.
@@ -240,6 +242,22 @@ class Simulation:
 
         some = jax.tree.map(rows, axes, models, is_leaf=lambda axis: axis is None)
         return jax.vmap(call, in_axes=(axes, *[0] * len(arguments)))(some, *arguments)
+
+
+def rowed(many: State, one: State) -> list[bool]:
+    """Which arrays of a state have a row for each environment: Warp's contacts have none, but are those of all.
+
+    Args:
+        many: the shapes of N environments.
+        one: the shapes of an environment by itself; those of its pictures may be wrong.
+    """
+    data = jax.tree.map(lambda a, b: a.shape != b.shape, many.data, one.data)
+    return jax.tree.leaves(jax.tree.map(lambda _: True, many).replace(data=data))
+
+
+def where(mask: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
+    """`yes` (N, …) in the rows of the mask (N,)."""
+    return jnp.where(mask.reshape(-1, *[1] * (no.ndim - 1)), yes, no)
 
 
 def copied(tree: Any) -> Any:
