@@ -37,8 +37,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.bench  ## Measure speed against Stable-Baselines3 and hand-written loops.
+bench: $(VENV)/.bench $(MJLAB)/.done  ## Measure speed against Stable-Baselines3, simulators and hand-written loops.
 	$(BIN)/pytest tests/benchmarks core/tests --benchmark-only --benchmark-json=.benchmarks/latest.json
+	$(MJLAB)/bin/pytest tests/benchmarks/test_mjlab_speed.py --benchmark-only --benchmark-json=.benchmarks/mjlab.json
 
 docs: setup  ## Write the generated pages of docs/ again.
 	$(BIN)/python docs/generate.py

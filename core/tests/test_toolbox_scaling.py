@@ -1,11 +1,11 @@
-"""Values in other units, and means of what has weight."""
+"""Numbers in other units, and means of what has weight."""
 
 import pytest
 import torch
 
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
-from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised, weighted_mean
+from slmk.toolbox.scaling import scaled_anew, standardised, weighted_mean
 
 X = torch.tensor([1.0, 2.0, 3.0, 6.0])
 
@@ -25,16 +25,6 @@ def test_standardised(correction):
     assert y.mean().item() == pytest.approx(0, abs=1e-6)
     assert y.std(correction=correction).item() == pytest.approx(1)
     assert standardised(torch.full((3,), 4.0)).tolist() == [0, 0, 0]
-
-
-def test_units_of_a_critic():
-    """There and back again; without a normalizer nothing changes."""
-    normalizer = Running(RunningConfig(), ())
-    normalizer.update(X)
-    assert as_output(X, normalizer).mean().item() == pytest.approx(0, abs=1e-3)
-    torch.testing.assert_close(as_value(as_output(X, normalizer), normalizer), X)
-    assert as_output(X, None) is X
-    assert as_value(X, None) is X
 
 
 def test_scaled_anew_keeps_the_sign():

@@ -2,7 +2,7 @@
 
     python docs/benchmarks/record.py RUN...     # after `slmk run specs/<suite>/<spec>.toml --out runs/<suite>`
     python docs/benchmarks/record.py            # only the tables
-    python docs/benchmarks/record.py --throughput .benchmarks/latest.json     # after `make bench`
+    python docs/benchmarks/record.py --throughput .benchmarks/*.json     # after `make bench`
 
 A results file holds a run's summary and what it takes to repeat it: spec, commit, seeds and versions. The pages of
 algorithms show results too: run ``python docs/generate.py`` (`make docs`) afterwards.
@@ -135,24 +135,25 @@ def _missing() -> Iterator[str]:
 def record_throughput(measured: Path) -> None:
     """Keep what pytest-benchmark measured, without the single rounds, in place of what this kind of CPU gave before."""
     document = json.loads(measured.read_text())
-    kept = {
-        "command": "make bench",
+    machine = document["machine_info"]
+    about = {
         "commit": document["commit_info"]["id"],
         "created": document["datetime"],
-        "python": document["machine_info"]["python_version"],
-        "cpu": document["machine_info"]["cpu"].get("brand_raw"),
-        "benchmarks": [
-            {"name": b["name"], "ratio": b["extra_info"].get("throughput"), "median_s": b["stats"]["median"]}
-            for b in document["benchmarks"]
-        ],
+        "python": machine["python_version"],
     }
-    others = [each for each in throughputs() if each["cpu"] != kept["cpu"]]
-    THROUGHPUT.write_text(json.dumps([*others, kept], indent=1) + "\n")
+    cpu = machine["cpu"].get("brand_raw")
+    new = {
+        b["name"]: {"ratio": b["extra_info"].get("throughput"), "median_s": b["stats"]["median"], **about}
+        for b in document["benchmarks"]
+    }
+    kept = throughputs()
+    kept[cpu] = kept.get(cpu, {}) | new
+    THROUGHPUT.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def throughputs() -> list[dict[str, Any]]:
-    """What `make bench` gave, one record for each kind of CPU."""
-    found: list[dict[str, Any]] = json.loads(THROUGHPUT.read_text()) if THROUGHPUT.exists() else []
+def throughputs() -> dict[str, dict[str, dict[str, Any]]]:
+    """What benchmarks gave, by the kind of CPU and by name."""
+    found: dict[str, dict[str, dict[str, Any]]] = json.loads(THROUGHPUT.read_text()) if THROUGHPUT.exists() else {}
     return found
 
 
@@ -162,27 +163,26 @@ def throughput_table() -> str:
         [
             "# Throughput",
             "",
-            "Written by `python docs/benchmarks/record.py --throughput .benchmarks/latest.json` after `make bench`,",
+            "Written by `python docs/benchmarks/record.py --throughput .benchmarks/*.json` after `make bench`,",
             "from [throughput.json](throughput.json). Each ratio compares two things in one process, in turn, by the",
             "median of pairs; what is compared, and the least that is accepted, stands in the test of that name under",
             "[tests/benchmarks](../../tests/benchmarks). The time is the median of one call of ours: an iteration of",
-            "128 vector steps with its update, some steps of an off-policy algorithm, or one `act`, `step` or update.",
+            "128 vector steps with its update, some steps of an off-policy algorithm or of robots, or one `act`,",
+            "`step` or update.",
             "Only ratios carry over to other machines, and they differ between kinds of CPU too.",
             "",
-            *(line for kept in throughputs() for line in _throughput_part(kept)),
+            *(line for cpu, benchmarks in throughputs().items() for line in _throughput_part(cpu, benchmarks)),
         ]
     )
 
 
-def _throughput_part(kept: dict[str, Any]) -> Iterator[str]:
-    yield f"## {kept['cpu']}"
+def _throughput_part(cpu: str, benchmarks: dict[str, dict[str, Any]]) -> Iterator[str]:
+    yield f"## {cpu}"
     yield ""
-    yield f"Python {kept['python']}, commit {kept['commit'][:9]}."
-    yield ""
-    yield "| benchmark | times as fast | time |"
-    yield "|---|---|---|"
-    for b in kept["benchmarks"]:
-        yield f"| `{b['name']}` | {_ratio(b['ratio'])} | {1e3 * b['median_s']:.3g} ms |"
+    yield "| benchmark | times as fast | time | commit |"
+    yield "|---|---|---|---|"
+    for name, b in benchmarks.items():
+        yield f"| `{name}` | {_ratio(b['ratio'])} | {1e3 * b['median_s']:.3g} ms | {b['commit'][:9]} |"
     yield ""
 
 
@@ -193,7 +193,8 @@ def _ratio(ratio: float | None) -> str:
 if __name__ == "__main__":
     words = sys.argv[1:]
     if words[:1] == ["--throughput"]:
-        record_throughput(Path(words[1]))
+        for word in words[1:]:
+            record_throughput(Path(word))
         words = []
     for word in words:
         print(record(Path(word)))

@@ -1,4 +1,4 @@
-"""Values in other units: standardised, or by a normalizer where there is one; and means of what has weight."""
+"""Numbers in other units: standardised, or by all that came before; and means of what has weight."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from slmk.protocols import Normalizer
 
-__all__ = ["as_output", "as_value", "scaled_anew", "standardised", "weighted_mean"]
+__all__ = ["scaled_anew", "standardised", "weighted_mean"]
 
 
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
@@ -35,13 +35,3 @@ def scaled_anew(x: Tensor, normalizer: Normalizer) -> Tensor:
     """`x` (*batch,) divided by the spread of all that came before, itself included."""
     normalizer.update(x)
     return normalizer.scale(x)
-
-
-def as_output(value: Tensor, normalizer: Normalizer | None) -> Tensor:
-    """A value (*batch,) in the units in which a critic answers whose targets are normalised; itself without that."""
-    return value if normalizer is None else normalizer(value)
-
-
-def as_value(output: Tensor, normalizer: Normalizer | None) -> Tensor:
-    """What a critic answers (*batch,) in units of reward: the inverse of `as_output`."""
-    return output if normalizer is None else normalizer.inverse(output)

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
+from slmk import Adam, EnvInfo, Learner, Metrics, Parts, Role, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor, PolicyBased, actor_role
+from slmk.toolbox.actors import Actor, ActorCritic, actor_role
 from slmk.toolbox.advantages import gae
 from slmk.toolbox.rewards import ReturnScaler, explained_variance
-from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised
+from slmk.toolbox.scaling import scaled_anew, standardised
 from slmk.toolbox.schedules import at
 from slmk_algo_a2c import A2CConfig
 
@@ -22,7 +22,7 @@ Rollout = dict[str, Any]
 """What the loss needs of each transition, by name, as `slmk.windows` cuts it; ``obs`` is a dict of groups."""
 
 
-class A2C(PolicyBased):
+class A2C(ActorCritic):
     """One policy-gradient step on each rollout of T × N transitions, with a critic for baseline and bootstrapping."""
 
     @staticmethod
@@ -86,11 +86,3 @@ class A2C(PolicyBased):
         if "advantage" in self.normalizers:
             return scaled_anew(advantage, self.normalizers["advantage"])
         return standardised(advantage) if self.config.normalize_advantage else advantage
-
-    def value(self, obs: Obs) -> Tensor:
-        """V(obs) in units of (scaled) reward; (*batch,)."""
-        return as_value(self.model("critic", obs).squeeze(-1), self.normalizers.get("value"))
-
-    def as_output(self, value: Tensor) -> Tensor:
-        """A value in the units of the critic's output; the inverse of what `value` does."""
-        return as_output(value, self.normalizers.get("value"))

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
+from slmk import Adam, EnvInfo, Learner, Metrics, Parts, Role, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor, PolicyBased, actor_role
+from slmk.toolbox.actors import Actor, ActorCritic, actor_role
 from slmk.toolbox.advantages import gae
 from slmk.toolbox.rewards import ReturnScaler, explained_variance
-from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised
+from slmk.toolbox.scaling import scaled_anew, standardised
 from slmk.toolbox.schedules import at
 from slmk.toolbox.surrogates import clipped_surrogate
 from slmk_algo_ppo import ByKL, PPOConfig
@@ -24,7 +24,7 @@ Rollout = dict[str, Any]
 """What the loss needs of each transition, by name, as `slmk.windows` cuts it; ``obs`` is a dict of groups."""
 
 
-class PPO(PolicyBased):
+class PPO(ActorCritic):
     """Clipped-surrogate policy gradient on rollouts of T × N transitions.
 
     Log-probabilities and values of the acting policy are computed once for the whole rollout, just before its first
@@ -129,11 +129,3 @@ class PPO(PolicyBased):
             "policy/kl": kl,
             "policy/clipped": clipped,
         }
-
-    def value(self, obs: Obs) -> Tensor:
-        """V(obs) in units of (scaled) reward; (*batch,)."""
-        return as_value(self.model("critic", obs).squeeze(-1), self.normalizers.get("value"))
-
-    def as_output(self, value: Tensor) -> Tensor:
-        """A value in the units of the critic's output; the inverse of what `value` does."""
-        return as_output(value, self.normalizers.get("value"))

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
+from slmk import Adam, EnvInfo, Learner, Metrics, Parts, Role, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor, PolicyBased, actor_role
+from slmk.toolbox.actors import Actor, ActorCritic, actor_role
 from slmk.toolbox.advantages import gae
 from slmk.toolbox.rewards import explained_variance
-from slmk.toolbox.scaling import as_output, as_value, scaled_anew, standardised
+from slmk.toolbox.scaling import scaled_anew, standardised
 from slmk.toolbox.schedules import at
 from slmk.toolbox.surrogates import clipped_surrogate
 from slmk_algo_sil import SILConfig
@@ -24,7 +24,7 @@ Steps = dict[str, Any]
 """What a loss needs of each step, by name; ``obs`` is a dict of groups."""
 
 
-class SIL(PolicyBased):
+class SIL(ActorCritic):
     """An on-policy update on each rollout, then updates that make past actions likelier which paid unexpectedly well.
 
     Both kinds train the same parameters with one optimiser: `learner` and `imitator` hand its state to each other.
@@ -136,15 +136,3 @@ class SIL(PolicyBased):
         if "advantage" in self.normalizers:
             return scaled_anew(advantage, self.normalizers["advantage"])
         return standardised(advantage) if self.config.normalize_advantage else advantage
-
-    def value(self, obs: Obs) -> Tensor:
-        """V(obs) in units of reward; (*batch,)."""
-        return self.as_value(self.model("critic", obs).squeeze(-1))
-
-    def as_value(self, output: Tensor) -> Tensor:
-        """The critic's output in units of reward."""
-        return as_value(output, self.normalizers.get("value"))
-
-    def as_output(self, value: Tensor) -> Tensor:
-        """A value in the units of the critic's output."""
-        return as_output(value, self.normalizers.get("value"))
