@@ -14,7 +14,7 @@ TASK = "Mjlab-Cartpole-Balance"
 
 @pytest.mark.parametrize("num_envs", [64, 1024])
 def test_mjlab(num_envs, throughput, benchmark):
-    """A twentieth at most."""
+    """A tenth at most: restarts are asked for, so that the last observation of an episode can be read before."""
     pytest.importorskip("mjlab")
     config = MjlabConfig(id=TASK, num_envs=num_envs)
     config.prepare()
@@ -41,4 +41,4 @@ def test_mjlab(num_envs, throughput, benchmark):
 
     ratio = throughput(ours, bare)
     benchmark.pedantic(ours, rounds=3)
-    assert ratio >= 0.95
+    assert ratio >= 0.9
