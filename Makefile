@@ -38,8 +38,10 @@ check: setup
 	$(BIN)/mypy
 
 bench: $(VENV)/.bench $(MJLAB)/.done  ## Measure speed against Stable-Baselines3, simulators and hand-written loops.
-	$(BIN)/pytest tests/benchmarks core/tests --benchmark-only --benchmark-json=.benchmarks/latest.json
-	$(MJLAB)/bin/pytest tests/benchmarks/test_mjlab_speed.py --benchmark-only --benchmark-json=.benchmarks/mjlab.json
+	failed=0; \
+	$(BIN)/pytest tests/benchmarks core/tests --benchmark-only --benchmark-json=.benchmarks/latest.json || failed=1; \
+	$(MJLAB)/bin/pytest tests/benchmarks/test_mjlab_speed.py --benchmark-only --benchmark-json=.benchmarks/mjlab.json || failed=1; \
+	exit $$failed
 
 docs: setup  ## Write the generated pages of docs/ again.
 	$(BIN)/python docs/generate.py

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import jax
@@ -47,34 +45,29 @@ class Packing:
         """
         leaves, self._tree = jax.tree.flatten(like)
         self._types = list(dict.fromkeys(leaf.dtype for leaf in leaves))
-        self._shapes: list[tuple[int, ...]] = [leaf.shape for leaf in leaves]
-        self._places = [[i for i, leaf in enumerate(leaves) if leaf.dtype == each] for each in self._types]
-        """For each flat array: which arrays it has, by their place in the tree."""
-        self._sizes = [[leaves[i].size for i in places] for places in self._places]
+        self._sizes: list[list[int]] = [[] for _ in self._types]
+        """Of the arrays in each flat one."""
+        self._places = []
+        """For each array: the flat one, its number there, and its shape."""
+        for leaf in leaves:
+            flat = self._types.index(leaf.dtype)
+            self._places.append((flat, len(self._sizes[flat]), leaf.shape))
+            self._sizes[flat].append(leaf.size)
 
     def pack(self, tree: Any) -> list[jax.Array]:
         """The flat arrays of a tree."""
         leaves = jax.tree.leaves(tree)
-        return [jnp.concatenate([leaves[i].ravel() for i in places]) for places in self._places]
-
-    def unpack(self, flats: Sequence[jax.Array]) -> Any:
-        """The tree of such arrays."""
-        return self._tree_of([jnp.split(flat, np.cumsum(s)[:-1]) for flat, s in zip(flats, self._sizes, strict=True)])
+        return [jnp.concatenate([x.ravel() for x in leaves if x.dtype == each]) for each in self._types]
 
     def to_torch(self, flats: Sequence[jax.Array]) -> Any:
         """The tree of such arrays as tensors, which share their memory."""
-        return self._tree_of([to_torch(flat).split(sizes) for flat, sizes in zip(flats, self._sizes, strict=True)])
-
-    def _tree_of(self, parts: Sequence[Sequence[Any]]) -> Any:
-        leaves = [part for _, part in sorted(zip(chain(*self._places), chain(*parts), strict=True), key=itemgetter(0))]
-        shaped = [x if len(s) == 1 else x.reshape(s) for x, s in zip(leaves, self._shapes, strict=True)]
-        return jax.tree.unflatten(self._tree, shaped)
+        parts = [to_torch(flat).split(sizes) for flat, sizes in zip(flats, self._sizes, strict=True)]
+        return jax.tree.unflatten(self._tree, [parts[flat][i].view(shape) for flat, i, shape in self._places])
 
 
 def to_torch(x: jax.Array) -> Tensor:
     """A tensor that shares the array's memory. Nobody writes to it: arrays of JAX never change."""
-    # On the CPU there is no stream to agree on.
-    return torch.from_dlpack(x.__dlpack__() if x.platform() == "cpu" else x)
+    return torch.from_dlpack(x)
 
 
 def to_jax(x: Tensor) -> jax.Array | np.ndarray[Any, Any]:

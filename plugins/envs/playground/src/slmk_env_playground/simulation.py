@@ -119,7 +119,7 @@ class Simulation:
         if not np.asarray(some):
             step = Step(final_obs, final_obs, reward, self._nowhere, self._nowhere)
             return Carry(state, steps, carry.pool, carry.key, lost), step
-        state, steps, key, seen = self._restarted(state, steps, carry.key, carry.pool, ends, outcome)
+        state, steps, key, seen = self._restarted(state, steps, carry.key, carry.pool, ends)
         obs = self._seen.to_torch(seen)
         step = Step(obs, final_obs, reward, to_torch(ends.terminated), to_torch(ends.truncated))
         return Carry(state, steps, carry.pool, key, lost), step
@@ -167,21 +167,15 @@ class Simulation:
         return jax.tree.leaves(state), steps, lost_before + lost.sum(), jnp.any(jnp.stack(ends)), ends, outcome
 
     def _restart(
-        self,
-        leaves: Leaves,
-        steps: jax.Array,
-        key: jax.Array,
-        pool: Leaves,
-        ends: Ends,
-        outcome: list[jax.Array],
+        self, leaves: Leaves, steps: jax.Array, key: jax.Array, pool: Leaves, ends: Ends
     ) -> tuple[Leaves, jax.Array, jax.Array, list[jax.Array]]:
         """The state with new episodes where old ones are over, its steps and key, and what is seen of it, packed."""
         key, own, shift = jax.random.split(key, 3)
         ended = ends.terminated | ends.truncated
-        fresh = self._fresh(pool, own, shift)
-        seen = groups(jax.tree.unflatten(self._tree, fresh).obs)
-        obs = {name: where(ended, seen[name], x) for name, x in self._outcome.unpack(outcome)[0].items()}
-        return self._either(ended, fresh, leaves), jnp.where(ended, 0, steps), key, self._seen.pack(obs)
+        state = self._either(ended, self._fresh(pool, own, shift), leaves)
+        # A copy, since the next step takes the memory of the state.
+        obs = copied(groups(jax.tree.unflatten(self._tree, state).obs))
+        return state, jnp.where(ended, 0, steps), key, self._seen.pack(obs)
 
     def _fresh(self, pool: Leaves, own: jax.Array, shift: jax.Array) -> Leaves:
         """N states of new episodes."""
