@@ -6,30 +6,21 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from slmk import EnvInfo, Model, Parts, SpecError, Transition
-from slmk.run import Run
+from slmk import SpecError, Transition
 from slmk.state import get_state, set_state
-from slmk.testing.algorithm_runs import build_run
-from slmk.testing.subject import Subject
+from slmk.testing.on_policy import ENVS, Reference, assemble, check_one_graph, collect, recurrent_run
 from slmk.windows import Windows
 from slmk_algo_reinforce import ReinforceConfig
 from slmk_algo_reinforce.reinforce import Reinforce, standardised
-from slmk_net_mlp import MLPConfig
-from slmk_net_mlp.mlp import MLP
 
-T, N, LIMIT = 4, 3, 10
+T, N, LIMIT = 4, ENVS, 10
 DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1.0, 1.0, (2,))
 ENTROPY = torch.tensor(0.03)
 
 
 def reinforce(action_space=DISCRETE, limit: int | None = LIMIT, compile="off", **options) -> Reinforce:
-    info = EnvInfo(N, {"obs": spaces.Box(-1, 1, (4,))}, action_space, torch.device("cpu"), limit)
     config = ReinforceConfig(**{"horizon": T, "gamma": 0.9, "normalize_return": False, **options})
-    generator = torch.Generator().manual_seed(0)
-    role = Reinforce.roles(config, info)["actor"]
-    networks = {"actor": MLP(MLPConfig(hidden=(8,)), dict(info.observation_spaces), role, generator)}
-    model = Model(networks, {"actor": ("obs",)}, {})
-    return Reinforce(config, info, Parts(model, {}, generator, compile, 0, 0))
+    return assemble(Reinforce, config, action_space, max_episode_steps=limit, compile=compile)
 
 
 class Episodes:
@@ -108,27 +99,6 @@ def test_waiting_steps_survive_a_resume():
     torch.testing.assert_close(other.prepare(rollout), one.prepare(rollout), rtol=0, atol=0)
 
 
-def reference(algorithm: Reinforce, data):
-    """Loss and gradients in float64, over the steps that count, with torch.distributions."""
-    modules = {f"model.{n}": p for n, p in algorithm.model.named_parameters()}
-    modules |= {f"head.{n}": p for n, p in algorithm.actor.head.named_parameters()}
-    state = {n: p.detach().double().requires_grad_() for n, p in modules.items()}
-    counted = data["weight"] == 1
-    obs, raw, returns = (x[counted].double() for x in (data["obs"]["obs"], data["raw"], data["returns"]))
-    prefix = "model.networks.actor"
-    hidden = torch.tanh(obs @ state[f"{prefix}.weight_0"] + state[f"{prefix}.bias_0"])
-    features = hidden @ state[f"{prefix}.weight_out"] + state[f"{prefix}.bias_out"]
-    if "head.log_std" in state:
-        policy = torch.distributions.Normal(features, state["head.log_std"].exp())
-        log_prob, entropy = policy.log_prob(raw).sum(-1), policy.entropy().sum(-1)
-    else:
-        policy = torch.distributions.Categorical(logits=features)
-        log_prob, entropy = policy.log_prob(raw), policy.entropy()
-    loss = -(log_prob * returns).mean() - ENTROPY.double() * entropy.mean()
-    loss.backward()
-    return loss.item(), modules, {n: p.grad for n, p in state.items()}
-
-
 @pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "continuous"])
 def test_loss_and_gradients_equal_a_float64_reference(space):
     """Loss and every gradient agree with the formula over the finished steps alone; waiting ones add nothing."""
@@ -138,11 +108,10 @@ def test_loss_and_gradients_equal_a_float64_reference(space):
     data = algorithm.prepare(episodes.take())
     assert 0 < data["weight"].sum() < len(data["weight"])
     loss, _ = algorithm.loss(data, entropy=ENTROPY)
-    expected_loss, modules, expected = reference(algorithm, data)
-    gradients = torch.autograd.grad(loss, list(modules.values()))
-    assert loss.item() == pytest.approx(expected_loss, rel=1e-5)
-    for name, gradient in zip(modules, gradients, strict=True):
-        torch.testing.assert_close(gradient.double(), expected[name], rtol=1e-4, atol=1e-6)
+    reference, counted = Reference(algorithm), data["weight"] == 1
+    log_prob, entropy = reference.policy(data["obs"]["obs"][counted], data["raw"][counted])
+    expected = -(log_prob * data["returns"][counted].double()).mean() - 0.03 * entropy.mean()
+    reference.check(algorithm, loss, expected)
 
 
 def test_standardised_by_hand():
@@ -180,51 +149,17 @@ def test_an_unknown_episode_length_is_a_problem():
     assert len(reinforce(limit=None, episode_limit=9).waiting) == 0
 
 
-@torch.no_grad()
-def collect(run: Run) -> Transition:
-    """One rollout, as the loop collects it."""
-    for _ in range(run.algorithm.horizon):
-        act = run.algorithm.act(run.obs, 0.0)
-        step = run.recurrence.follow(run.obs, run.env.step(act.action))
-        run.memory.add(run.obs, act, step)
-        run.obs = step.obs
-    return run.memory.take()
-
-
-def recurrent_run(length: int) -> Run:
-    """A run whose networks remember, on episodes of 4 steps, with rollouts cut into windows of that length."""
-    sections = {"network": {"actor": {"name": "recurrent", "hidden": 8, "window": 8}}}
-    subject = Subject.find("algo", "reinforce", options={"horizon": 8, "episode_limit": 9}, sections=sections)
-    run = build_run(subject, {"name": "toy-probe", "num_envs": 4})
-    run.algorithm.model.windows = Windows(length)
-    return run
-
-
 def test_recurrent_networks_unroll_to_what_single_steps_give():
     """Over waiting and new steps, loss and metrics of windows equal those of single steps from stored states."""
     losses = []
     for length in (1, 4, 8):
-        run = recurrent_run(length)
+        run = recurrent_run("reinforce", length, ("actor",), horizon=8, episode_limit=9)
         run.algorithm.prepare(collect(run))
         losses.append(run.algorithm.loss(run.algorithm.prepare(collect(run)), entropy=ENTROPY))
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(losses[2], losses[0], rtol=1e-5, atol=1e-6)
 
 
-def test_the_update_is_one_graph(monkeypatch):
+def test_the_update_is_one_graph():
     """Traced as a whole, without breaks, updates change the parameters as eager ones do."""
-
-    def traced(step, device):
-        return torch.compile(step, fullgraph=True, dynamic=False, backend="aot_eager", isolate_recompiles=True)
-
-    monkeypatch.setattr("slmk.update_step.compiled", traced)
-    results = {}
-    for how in ("off", "on"):
-        algorithm = reinforce(compile=how)
-        memory = Episodes(algorithm, LENGTHS)
-        with torch._dynamo.config.patch(trace_autograd_ops=True):
-            for _ in range(2):
-                algorithm.learn(memory, 0.0)
-        results[how] = algorithm.learner.choice, algorithm.learner.flat
-    assert [choice for choice, _ in results.values()] == ["eager", "compiled"]
-    torch.testing.assert_close(results["on"][1], results["off"][1], rtol=1e-5, atol=1e-6)
+    check_one_graph(lambda compile: reinforce(compile=compile), lambda algorithm: Episodes(algorithm, LENGTHS))

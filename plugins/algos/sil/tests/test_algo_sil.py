@@ -4,34 +4,34 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from slmk import EnvConfig, EnvInfo, Model, Obs, Parts, Transition
+from slmk import EnvConfig, Obs
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
-from slmk.run import Run
-from slmk.testing.algorithm_runs import build_run
 from slmk.testing.compare import first_difference
-from slmk.testing.subject import Subject
+from slmk.testing.on_policy import (
+    ENVS,
+    Once,
+    Reference,
+    assemble,
+    check_one_graph,
+    collect,
+    move_away,
+    parameters,
+    random_rollout,
+    recurrent_run,
+)
 from slmk.windows import Windows
 from slmk_algo_sil import SILConfig
 from slmk_algo_sil.sil import SIL
-from slmk_net_mlp import MLPConfig
-from slmk_net_mlp.mlp import MLP
 
-T, N, B = 6, 3, 32
+T, N, B = 6, ENVS, 32
 DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1.0, 1.0, (2,))
 SCALARS = {"clip": torch.tensor(0.2), "entropy": torch.tensor(0.03)}
 
 
 def sil(action_space=DISCRETE, normalizers=None, compile="off", **options) -> SIL:
-    info = EnvInfo(N, {"obs": spaces.Box(-1, 1, (4,))}, action_space, torch.device("cpu"), 8)
     config = SILConfig(**{"horizon": T, "imitation_batch": B, "capacity": 90, **options})
-    generator = torch.Generator().manual_seed(0)
-    networks = {
-        role: MLP(MLPConfig(hidden=(8,)), dict(info.observation_spaces), spec, generator)
-        for role, spec in SIL.roles(config, info).items()
-    }
-    model = Model(networks, {"actor": ("obs",), "critic": ("obs",)}, {})
-    return SIL(config, info, Parts(model, normalizers or {}, generator, compile, 0, 0))
+    return assemble(SIL, config, action_space, max_episode_steps=8, normalizers=normalizers, compile=compile)
 
 
 @torch.no_grad()
@@ -40,93 +40,23 @@ def drawn(algorithm: SIL, obs: Obs) -> torch.Tensor:
     return algorithm.act(obs, 0.0).extras["raw"]
 
 
-@torch.no_grad()
-def rollout(algorithm: SIL, seed: int = 1) -> Transition:
-    generator = torch.Generator().manual_seed(seed)
-    obs = torch.randn(T + 1, N, 4, generator=generator)
-    act = [algorithm.act({"obs": x}, 0.0) for x in obs[:-1]]
-    flags = torch.rand(T, N, generator=generator)
-    return Transition(
-        obs={"obs": obs[:-1]},
-        action=torch.stack([a.action for a in act]),
-        reward=torch.randn(T, N, generator=generator),
-        next_obs={"obs": obs[1:] + 0.1},
-        terminated=flags < 0.2,
-        truncated=flags > 0.8,
-        extras={"raw": torch.stack([a.extras["raw"] for a in act])},
-    )
-
-
-class Once:
-    """A memory that hands out one rollout."""
-
-    def __init__(self, experience: Transition) -> None:
-        self.experience = experience
-
-    def take(self) -> Transition:
-        return self.experience
-
-
-def parameters(algorithm: SIL) -> dict[str, torch.Tensor]:
-    named = {f"model.{n}": p for n, p in algorithm.model.named_parameters()}
-    return named | {f"head.{n}": p for n, p in algorithm.actor.head.named_parameters()}
-
-
-def move_away(algorithm: SIL) -> None:
-    """Change the networks, so that ratios differ from 1."""
-    with torch.no_grad():
-        for parameter in algorithm.model.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
-
-
-class Reference:
-    """Networks and policy in float64 with torch.distributions."""
-
-    def __init__(self, algorithm: SIL) -> None:
-        self.state = {n: p.detach().double().requires_grad_() for n, p in parameters(algorithm).items()}
-
-    def network(self, role: str, x: torch.Tensor) -> torch.Tensor:
-        names = (f"model.networks.{role}.{n}" for n in ("weight_0", "bias_0", "weight_out", "bias_out"))
-        w0, b0, w1, b1 = (self.state[name] for name in names)
-        return torch.tanh(x @ w0 + b0) @ w1 + b1
-
-    def policy(self, obs: torch.Tensor, raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probabilities and entropies."""
-        features = self.network("actor", obs)
-        if "head.log_std" in self.state:
-            normal = torch.distributions.Normal(features, self.state["head.log_std"].exp())
-            return normal.log_prob(raw).sum(-1), normal.entropy().sum(-1)
-        categorical = torch.distributions.Categorical(logits=features)
-        return categorical.log_prob(raw), categorical.entropy()
-
-    def check(self, algorithm: SIL, loss: torch.Tensor, expected: torch.Tensor) -> None:
-        """Compare the loss and every gradient."""
-        expected.backward()
-        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-        gradients = torch.autograd.grad(loss, list(parameters(algorithm).values()))
-        for name, gradient in zip(self.state, gradients, strict=True):
-            torch.testing.assert_close(gradient.double(), self.state[name].grad, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "continuous"])
 @pytest.mark.parametrize("objective", ["a2c", "ppo"])
 def test_on_policy_loss_equals_a_float64_reference(space, objective):
     """Away from the acting parameters, loss and every gradient agree with the formula of the objective."""
     algorithm = sil(space, objective=objective)
-    data = algorithm.prepare(rollout(algorithm))
+    data = algorithm.prepare(random_rollout(algorithm))
     move_away(algorithm)
     index = torch.arange(0, T * N, 2)
     loss, _ = algorithm.loss(data, index, **SCALARS)
     reference = Reference(algorithm)
-    obs, raw, old, advantage, returns = (
-        (data[n] if n != "obs" else data["obs"]["obs"])[index].double()
-        for n in ("obs", "raw", "log_prob", "advantage", "returns")
-    )
+    obs, raw = data["obs"]["obs"][index], data["raw"][index]
+    old, advantage, returns = (data[name][index].double() for name in ("log_prob", "advantage", "returns"))
     log_prob, entropy = reference.policy(obs, raw)
     ratio = torch.exp(log_prob - old)
     clipped = torch.stack([ratio * advantage, ratio.clamp(0.8, 1.2) * advantage]).min(0).values
     surrogate = clipped if objective == "ppo" else log_prob * advantage
-    error = reference.network("critic", obs).squeeze(-1) - returns
+    error = reference.value(obs) - returns
     expected = -surrogate.mean() + 0.5 * 0.5 * (error**2).mean() - 0.03 * entropy.mean()
     reference.check(algorithm, loss, expected)
 
@@ -143,8 +73,8 @@ def test_imitation_loss_equals_a_float64_reference(space):
     batch = {"obs": {"obs": obs}, "raw": raw, "returns": returns, "weight": weight}
     loss, told = algorithm.imitation_loss(batch, strength=torch.tensor(0.7))
     reference = Reference(algorithm)
-    log_prob, _ = reference.policy(obs.double(), raw.double())
-    gain = (returns.double() - reference.network("critic", obs.double()).squeeze(-1)).clamp(min=0)
+    log_prob, _ = reference.policy(obs, raw)
+    gain = (returns.double() - reference.value(obs)).clamp(min=0)
     assert 0 < (gain > 0).sum() < B
     policy_loss = -(weight.double() * log_prob * gain.detach()).mean()
     expected = 0.7 * (policy_loss + 0.1 * 0.5 * (weight.double() * gain**2).mean())
@@ -168,7 +98,7 @@ def test_what_paid_less_than_expected_is_not_imitated():
 def test_a_cut_episode_is_remembered_with_what_was_to_come():
     """The stored reward of a truncated step has γ V of its last observation added; of a terminated one it has not."""
     algorithm = sil()
-    experience = rollout(algorithm)
+    experience = random_rollout(algorithm)
     experience.terminated[0], experience.truncated[0] = True, True
     algorithm.prepare(experience)
     following = algorithm.value(experience.next_obs)
@@ -196,7 +126,7 @@ def test_both_kinds_of_updates_train_the_same_parameters(epochs, minibatches):
     """After `learn` both learners hold the same state, of all updates, and the networks act by it."""
     objective = "ppo" if epochs > 1 else "a2c"
     algorithm = sil(objective=objective, epochs=epochs, minibatches=minibatches, imitations=4)
-    experience = rollout(algorithm)
+    experience = random_rollout(algorithm)
     algorithm.learn(Once(experience), 0.0)
     algorithm.learn(Once(experience), 0.0)
     assert algorithm.learner.updates == algorithm.imitator.updates == 2 * (epochs * minibatches + 4)
@@ -208,7 +138,7 @@ def test_both_kinds_of_updates_train_the_same_parameters(epochs, minibatches):
 def test_imitation_finds_the_action_that_paid():
     """Where action 0 alone paid, updates on the past alone raise its probability from a third to above 0.8."""
     algorithm = sil()
-    experience = rollout(algorithm)
+    experience = random_rollout(algorithm)
     experience.terminated = torch.ones(T, N, dtype=torch.bool)
     experience.reward = 5.0 * (experience.action == 0)
     algorithm.prepare(experience)
@@ -224,7 +154,7 @@ def test_windows_change_nothing_for_networks_without_memory(length):
     """Over a whole rollout, the loss is the same for windows of any length as for single transitions."""
     one, other = sil(BOX), sil(BOX)
     other.model.windows = Windows(length)
-    experience = rollout(one)
+    experience = random_rollout(one)
     expected = one.loss(one.prepare(experience), torch.arange(T * N), **SCALARS)
     found = other.loss(other.prepare(experience), torch.arange(T * N // length), **SCALARS)
     torch.testing.assert_close(found, expected)
@@ -240,31 +170,11 @@ def test_a2c_takes_the_rollout_whole_and_once():
     assert [path for path, _ in SILConfig(capacity=10).problems(spec)] == ["capacity"]
 
 
-@torch.no_grad()
-def collect(run: Run) -> Transition:
-    """One rollout, as the loop collects it."""
-    for _ in range(run.algorithm.horizon):
-        act = run.algorithm.act(run.obs, 0.0)
-        step = run.recurrence.follow(run.obs, run.env.step(act.action))
-        run.memory.add(run.obs, act, step)
-        run.obs = step.obs
-    return run.memory.take()
-
-
-def recurrent_run(length: int) -> Run:
-    """A run whose networks remember, on episodes of 4 steps, with rollouts cut into windows of that length."""
-    networks = {role: {"name": "recurrent", "hidden": 8, "window": 8} for role in ("actor", "critic")}
-    subject = Subject.find("algo", "sil", options={"horizon": 16, "capacity": 1000}, sections={"network": networks})
-    run = build_run(subject, {"name": "toy-probe", "num_envs": 4})
-    run.algorithm.model.windows = Windows(length)
-    return run
-
-
 def test_recurrent_networks_imitate_single_steps_from_stored_states():
     """Rollouts give the same loss in windows as step by step; what is drawn from the past has the critic's values."""
     losses = []
     for length in (1, 8):
-        algorithm, rollout = (run := recurrent_run(length)).algorithm, collect(run)
+        algorithm, rollout = (run := recurrent_run("sil", length, horizon=16, capacity=1000)).algorithm, collect(run)
         data = algorithm.prepare(rollout)
         losses.append(algorithm.loss(data, torch.arange(16 * 4 // length), **SCALARS))
         batch = algorithm.past.sample(32, algorithm.generator)
@@ -273,20 +183,6 @@ def test_recurrent_networks_imitate_single_steps_from_stored_states():
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=1e-6)
 
 
-def test_the_update_is_one_graph(monkeypatch):
+def test_the_update_is_one_graph():
     """Traced as a whole, without breaks, updates change the parameters as eager ones do."""
-
-    def traced(step, device):
-        return torch.compile(step, fullgraph=True, dynamic=False, backend="aot_eager", isolate_recompiles=True)
-
-    monkeypatch.setattr("slmk.update_step.compiled", traced)
-    results = {}
-    for how in ("off", "on"):
-        algorithm = sil(compile=how)
-        memory = Once(rollout(algorithm))
-        with torch._dynamo.config.patch(trace_autograd_ops=True):
-            for _ in range(2):
-                algorithm.learn(memory, 0.0)
-        results[how] = algorithm.learner.choice, algorithm.learner.flat
-    assert [choice for choice, _ in results.values()] == ["eager", "compiled"]
-    torch.testing.assert_close(results["on"][1], results["off"][1], rtol=1e-5, atol=1e-6)
+    check_one_graph(lambda compile: sil(compile=compile))

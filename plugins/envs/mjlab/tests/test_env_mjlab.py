@@ -9,6 +9,7 @@ import torch
 
 from slmk.errors import CheckpointError, SpecError
 from slmk.testing.checkpoints import through_a_file
+from slmk.toolbox import room
 from slmk_env_mjlab import MjlabConfig
 
 pytest.importorskip("mjlab", reason="mjlab has an environment of its own: .venv-mjlab")
@@ -103,6 +104,29 @@ def test_mistakes_are_problems_of_the_spec(options, path, words):
     (problem,) = caught.value.problems
     assert problem.path == path
     assert words in str(problem)
+
+
+def test_more_environments_than_there_is_memory_for_are_refused(monkeypatch):
+    """With how many would fit: poles of some 19 KB each, before the simulation is made."""
+    monkeypatch.setattr(room, "free_memory", lambda device: 2**20)
+    with pytest.raises(SpecError, match="1,024 environments need about") as caught:
+        make(num_envs=1024)
+    assert 50 <= int(caught.value.problems[0].hint.removeprefix("there is room for ")) <= 60
+
+
+def test_pictures_show_the_task():
+    """By the task's own camera, and none without the option."""
+    env = make(render=True)
+    env.reset()
+    before = env.render()
+    assert before.dtype == np.uint8
+    assert before.ndim == 3
+    assert before.std() > 10
+    for _ in range(5):
+        env.step(torch.ones(3, 1))
+    assert (env.render() != before).any()
+    env.close()
+    assert make().render() is None
 
 
 def test_the_state_of_other_environments_is_refused():

@@ -37,7 +37,7 @@ class MjlabEnv:
         """Build the scene. Warp compiles what the task needs when it is first used on a machine: minutes on a CPU.
 
         Raises:
-            SpecError: the id or an override is unknown, or mjlab refuses a value.
+            SpecError: the id or an override is unknown, mjlab refuses a value, or there is no room for so many.
         """
         self._seed = seed
         self._started = False

@@ -15,7 +15,10 @@ from mjlab.envs.mdp import time_out
 from mjlab.tasks.registry import list_tasks, load_env_cfg, load_rl_cfg
 
 from slmk.errors import Problem, SpecError, did_you_mean
+from slmk.toolbox.room import require_memory
 from slmk_env_managed import override
+from slmk_env_mjlab.footprint import MANY, bytes_per_env
+from slmk_env_mjlab.streams import Streams
 
 if TYPE_CHECKING:
     from slmk_env_mjlab import MjlabConfig
@@ -37,7 +40,7 @@ def make(config: MjlabConfig, device: torch.device) -> ManagerBasedRlEnv:
     """The simulation that the options describe; what mjlab prints about it goes to the log, at level debug.
 
     Raises:
-        SpecError: the id or an override is unknown, or mjlab refuses a value.
+        SpecError: the id or an override is unknown, mjlab refuses a value, or there is no room for so many.
     """
     if config.id not in list_tasks():
         hint = did_you_mean(config.id, list_tasks()) or f"its tasks: {', '.join(list_tasks())}"
@@ -50,6 +53,11 @@ def make(config: MjlabConfig, device: torch.device) -> ManagerBasedRlEnv:
     printed = io.StringIO()
     try:
         with redirect_stdout(printed):
+            if config.num_envs >= MANY:
+                # What this draws leaves the scene of few environments and that of many alike.
+                with Streams(device):
+                    size = bytes_per_env(cfg, _name(device))
+                require_memory(config.num_envs, size, device)
             return ManagerBasedRlEnv(cfg, device=_name(device), render_mode="rgb_array" if config.render else None)
     except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
         raise SpecError([Problem(f"mjlab cannot create '{config.id}': {error}", "env")]) from error
