@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MJLAB := .venv-mjlab
+BRAX := .venv-brax
 # uv does not read pip's settings: where pip is told of a folder of wheels, tell uv as well.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # Tests start hundreds of processes; without compiled bytecode each would compile torch anew, for four seconds.
@@ -37,7 +38,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.bench $(MJLAB)/.done  ## Measure speed against Stable-Baselines3, simulators and hand-written loops.
+bench: $(VENV)/.bench $(MJLAB)/.done $(BRAX)/.done  ## Measure speed against Stable-Baselines3, simulators and hand-written loops.
 	failed=0; \
 	$(BIN)/pytest tests/benchmarks core/tests --benchmark-only --benchmark-json=.benchmarks/latest.json || failed=1; \
 	$(MJLAB)/bin/pytest tests/benchmarks/test_mjlab_speed.py --benchmark-only --benchmark-json=.benchmarks/mjlab.json || failed=1; \
@@ -47,7 +48,7 @@ docs: setup  ## Write the generated pages of docs/ again.
 	$(BIN)/python docs/generate.py
 
 clean:  ## Remove what make has made.
-	rm -rf $(VENV) $(MJLAB) .cache .benchmarks .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(MJLAB) $(BRAX) .cache .benchmarks .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.done: $(MANIFESTS) | uv
 	test -x $(BIN)/python || $(UV) venv --quiet --python "$$(cat .python-version)" $(VENV)
@@ -57,6 +58,11 @@ $(VENV)/.done: $(MANIFESTS) | uv
 $(MJLAB)/.done: $(MANIFESTS) | uv
 	test -x $(MJLAB)/bin/python || $(UV) venv --quiet --python "$$(cat .python-version)" $(MJLAB)
 	$(UV) pip install --quiet --python $(MJLAB)/bin/python --group mjlab
+	touch $@
+
+$(BRAX)/.done: $(MANIFESTS) | uv
+	test -x $(BRAX)/bin/python || $(UV) venv --quiet --python "$$(cat .python-version)" $(BRAX)
+	$(UV) pip install --quiet --python $(BRAX)/bin/python --group brax
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.done

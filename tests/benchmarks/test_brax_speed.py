@@ -1,0 +1,65 @@
+"""Brax's PPO here against Brax's own on JAX, each in a process of its own with one thread, alternating."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+BRAX = ROOT / ".venv-brax" / "bin" / "python"
+NUM_ENVS, BATCH_SIZE, UNROLLS = 256, 64, 8
+"""An eighth of the official environments and a sixteenth of the official batches, in which an iteration on a CPU takes
+seconds. Everything else is official: 32 minibatches, 16 epochs, unrolls of 30 steps."""
+ENVIRON = {
+    "NPROC": "1",
+    "OMP_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
+}
+"""One thread, and what was compiled kept: Brax's training takes minutes to compile on a CPU."""
+
+
+class Peer:
+    """A process that trains one iteration when it is called."""
+
+    def __init__(self, python, *command) -> None:
+        environ = {**os.environ, **ENVIRON}
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([python, *command], stdin=pipe, stdout=pipe, text=True, env=environ)
+        self.peak = 0
+        """The most memory that it has taken so far, in bytes."""
+
+    def __call__(self) -> None:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, "the process ended"
+        self.peak = int(line)
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@pytest.mark.parametrize("id", ["CartpoleBalance", "CheetahRun"])
+def test_ppo_brax(id, throughput, benchmark):
+    """As many environment steps per second as Brax, and no more memory."""
+    if not BRAX.exists():
+        pytest.skip("Brax has an environment of its own: make .venv-brax/.done")
+    spec = ROOT / "specs" / "playground" / f"ppo_{id.lower()}.toml"
+    overrides = [f"env.num_envs={NUM_ENVS}", f"algorithm.unrolls={UNROLLS}", "env.num_threads=1", "run.compile=on"]
+    ours = Peer(sys.executable, HERE / "slmk_peer.py", spec, *overrides, "run.env_steps=1_000_000_000")
+    theirs = Peer(BRAX, HERE / "brax_peer.py", id, str(NUM_ENVS), str(BATCH_SIZE))
+    try:
+        ours(), theirs()  # Compile.
+        ratio = throughput(ours, theirs, rounds=5)
+        benchmark.pedantic(ours, rounds=1)
+    finally:
+        ours.close()
+        theirs.close()
+    memory = benchmark.extra_info["memory"] = ours.peak / theirs.peak
+    assert ratio >= 1
+    assert memory <= 1
