@@ -143,7 +143,12 @@ def record_throughput(measured: Path) -> None:
     }
     cpu = machine["cpu"].get("brand_raw")
     new = {
-        b["name"]: {"ratio": b["extra_info"].get("throughput"), "median_s": b["stats"]["median"], **about}
+        b["name"]: {
+            "ratio": b["extra_info"].get("throughput"),
+            "memory": b["extra_info"].get("memory"),
+            "median_s": b["stats"]["median"],
+            **about,
+        }
         for b in document["benchmarks"]
     }
     kept = throughputs()
@@ -164,11 +169,11 @@ def throughput_table() -> str:
             "# Throughput",
             "",
             "Written by `python docs/benchmarks/record.py --throughput .benchmarks/*.json` after `make bench`,",
-            "from [throughput.json](throughput.json). Each ratio compares two things in one process, in turn, by the",
+            "from [throughput.json](throughput.json). Each ratio compares two things on one machine, in turn, by the",
             "median of pairs; what is compared, and the least that is accepted, stands in the test of that name under",
             "[tests/benchmarks](../../tests/benchmarks). The time is the median of one call of ours: an iteration of",
             "128 vector steps with its update, some steps of an off-policy algorithm or of robots, or one `act`,",
-            "`step` or update.",
+            "`step` or update. Memory is the most that our process took, over the peer's, where that was measured.",
             "Only ratios carry over to other machines, and they differ between kinds of CPU too.",
             "",
             *(line for cpu, benchmarks in throughputs().items() for line in _throughput_part(cpu, benchmarks)),
@@ -179,10 +184,11 @@ def throughput_table() -> str:
 def _throughput_part(cpu: str, benchmarks: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield f"## {cpu}"
     yield ""
-    yield "| benchmark | times as fast | time | commit |"
-    yield "|---|---|---|---|"
+    yield "| benchmark | times as fast | memory | time | commit |"
+    yield "|---|---|---|---|---|"
     for name, b in benchmarks.items():
-        yield f"| `{name}` | {_ratio(b['ratio'])} | {1e3 * b['median_s']:.3g} ms | {b['commit'][:9]} |"
+        ratios = f"{_ratio(b['ratio'])} | {_ratio(b.get('memory'))}"
+        yield f"| `{name}` | {ratios} | {1e3 * b['median_s']:.3g} ms | {b['commit'][:9]} |"
     yield ""
 
 
