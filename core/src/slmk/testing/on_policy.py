@@ -38,11 +38,10 @@ ENVS = 3
 """Environments of what `assemble` makes (N)."""
 WIDTH = 4
 """Numbers in an observation, the group ``obs``."""
-
-
 Compile = Literal["auto", "on", "off"]
 """See `slmk.protocols.Parts`."""
 distributions: Any = torch.distributions
+"""Without types, which torch does not give for them."""
 
 
 class OnPolicy(Protocol):
