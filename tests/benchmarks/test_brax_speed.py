@@ -1,4 +1,4 @@
-"""Brax's PPO here against Brax's own on JAX, each in a process of its own with one thread, alternating."""
+"""Brax's PPO here against Brax's own on JAX, each in a process of its own, in turn on the same core."""
 
 import os
 import subprocess
@@ -12,23 +12,24 @@ ROOT = HERE.parent.parent
 BRAX = ROOT / ".venv-brax" / "bin" / "python"
 NUM_ENVS, BATCH_SIZE, UNROLLS, EPOCHS = 256, 16, 2, 2
 """An eighth of the official environments, a 64th of the official batches and 2 epochs rather than 16, since with these
-an iteration of Brax took 80 seconds on one core, ours 8. The rest is official: 32 minibatches, unrolls of 30 steps."""
-ENVIRON = {
-    "NPROC": "1",
-    "OMP_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
-}
-"""One thread, and what was compiled kept: Brax's training takes minutes to compile on a CPU."""
+an iteration of Brax took 80 seconds and ours 8. The rest is official: 32 minibatches, unrolls of 30 steps."""
+CACHE = {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax")}
+"""Where what was compiled is kept: Brax's training takes minutes to compile on a CPU."""
+
+
+def on_one_core() -> None:
+    """Leave the process one core, and its libraries the options that they come with."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 class Peer:
     """A process that trains one iteration when it is called."""
 
     def __init__(self, python, *command) -> None:
-        environ = {**os.environ, **ENVIRON}
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen([python, *command], stdin=pipe, stdout=pipe, text=True, env=environ)
+        pipe, environ = subprocess.PIPE, {**os.environ, **CACHE}
+        self.process = subprocess.Popen(
+            [python, *command], stdin=pipe, stdout=pipe, text=True, env=environ, preexec_fn=on_one_core
+        )
         self.peak = 0
         """The most memory that it has taken so far, in bytes."""
 

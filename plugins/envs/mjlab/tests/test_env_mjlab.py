@@ -108,6 +108,11 @@ def test_mistakes_are_problems_of_the_spec(options, path, words):
 
 def test_more_environments_than_there_is_memory_for_are_refused(monkeypatch):
     """With how many would fit: poles of some 19 KB each, before the simulation is made."""
+
+    def made(*_, **__):
+        raise AssertionError("the simulation was made")
+
+    monkeypatch.setattr("slmk_env_mjlab.make.ManagerBasedRlEnv", made)
     monkeypatch.setattr(room, "free_memory", lambda device: 2**20)
     with pytest.raises(SpecError, match="1,024 environments need about") as caught:
         make(num_envs=1024)

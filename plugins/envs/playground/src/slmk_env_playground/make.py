@@ -115,7 +115,9 @@ def _vision_problems(config: PlaygroundConfig, known: Mapping[str, Any]) -> Iter
     if not config.vision:
         return
     if "vision_config.nworld" not in known:
-        yield Problem(f"'{config.id}' does not draw pictures", "env.vision", hint=f"these do: {', '.join(drawn())}")
+        yield Problem(
+            f"'{config.id}' does not draw pictures", "env.vision", hint=f"of these some do: {', '.join(drawn())}"
+        )
     if config.impl == "jax":
         yield Problem("only Warp draws pictures", "env.impl", expected="auto or warp", found="jax")
     if config.randomize:
@@ -123,7 +125,7 @@ def _vision_problems(config: PlaygroundConfig, known: Mapping[str, Any]) -> Iter
 
 
 def drawn() -> list[str]:
-    """The environments that draw pictures."""
+    """The environments whose config speaks of pictures; Playground refuses them for those with sparse rewards."""
     return [name for name in registry.ALL_ENVS if "vision_config" in registry.get_default_config(name)]
 
 
