@@ -130,7 +130,9 @@ def test_the_run_waits_for_its_own_experience(demos) -> None:
 
 
 def test_sequences_of_both_kinds_begin_with_what_is_remembered(demos) -> None:
-    """Two steps after one of burn-in: a demonstration is as the beginning of an episode."""
+    """Two steps after one of burn-in: a demonstration is as the beginning of an episode, but counts from there only if
+    it is one.
+    """
     memory = build(demos, sequence=2, burn_in=1)
     add(memory, 5, recurrent=True)
     sample = memory.sample(60, gamma=0.9)
@@ -144,12 +146,12 @@ def test_sequences_of_both_kinds_begin_with_what_is_remembered(demos) -> None:
         -1 - int(sample.index[k]): (sample.reward[:, k].tolist(), sample.weight[:, k].tolist()) for k in range(30, 60)
     }
     expected = {
-        0: ([-1, -2, -3], [0, 1, 1]),
+        0: ([-1, -2, -3], [1, 1, 1]),
         1: ([-2, -3, -3], [0, 1, 0]),
         2: ([-3, -3, -3], [0, 0, 0]),
-        3: ([-4, -5, -5], [0, 1, 0]),
+        3: ([-4, -5, -5], [1, 1, 0]),
         4: ([-5, -5, -5], [0, 0, 0]),
-        5: ([-6, -7, -7], [0, 1, 0]),
+        5: ([-6, -7, -7], [1, 1, 0]),
         6: ([-7, -7, -7], [0, 0, 0]),
     }
     assert found == {index: expected[index] for index in found}

@@ -173,7 +173,7 @@ def test_sequences_are_drawn_by_their_first_step() -> None:
     prioritize(memory, {0: 1.0, 1: 2.0, 2: 2.0})
     sample = memory.sample(6)
     importance = torch.where(sample.action[0] == 0, 1.0, 0.5) / (1.0 if (sample.action[0] == 0).any() else 0.5)
-    counts = torch.tensor([[0.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])[sample.action[0]].T
+    counts = torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])[sample.action[0]].T
     torch.testing.assert_close(sample.weight, counts * importance)
 
 

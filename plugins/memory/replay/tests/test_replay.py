@@ -90,12 +90,15 @@ def test_without_a_last_observation_the_next_one_stands_in() -> None:
 
 
 def test_a_sequence_warms_up_and_stays_in_its_episode() -> None:
-    """With burn-in 1 and length 2, from step 1 of `..t.`: steps 1, 2, 2, of which the second counts alone."""
+    """With burn-in 1 and length 2, from step 1 of `..t.`: steps 1, 2, 2, of which the second counts alone.
+
+    From steps 0 and 3, where episodes begin, all count, since there is nothing to warm up.
+    """
     memory = build(sequence=2, burn_in=1)
     add(memory, "..t.")
     sample = memory.gather(torch.tensor([0, 1, 2, 3]), gamma=0.9)
     assert sample.action.T.tolist() == [[0, 1, 2], [1, 2, 2], [2, 2, 2], [3, 3, 3]]
-    assert sample.weight.T.tolist() == [[0, 1, 1], [0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert sample.weight.T.tolist() == [[1, 1, 1], [0, 1, 0], [0, 0, 0], [1, 0, 0]]
     assert sample.next_obs["obs"][:, 1, 0].tolist() == [2, -2, -2]
     assert sample.terminated.T.tolist()[1] == [False, True, True]
     assert torch.equal(sample.discount, torch.full((3, 4), 0.9))

@@ -87,6 +87,13 @@ class World:
                 return u
         return t + steps - 1
 
+    def begins(self, t: int, n: int) -> bool:
+        """Whether step t of environment n is the first of its episode."""
+        if t == 0 or t - 1 in self.interrupted:
+            return True
+        before = self.added[t - 1][2]
+        return bool(before.terminated[n] or before.truncated[n])
+
     def next_obs(self, t: int, n: int) -> dict[str, Tensor]:
         step = self.added[t][2]
         done = step.terminated[n] or step.truncated[n]
@@ -147,7 +154,10 @@ def assert_holds(memory: Replay, world: World, steps: int, n_step: int) -> None:
 
 
 def assert_holds_sequences(memory: Replay, world: World, length: int, burn_in: int) -> None:
-    """Sequences from every held transition: within the episode, the last step repeated, carries of the first alone."""
+    """Sequences from every held transition: within the episode, the last step repeated, carries of the first alone.
+
+    At the beginning of an episode all steps count, elsewhere those after the burn-in.
+    """
     sample = memory.gather(torch.tensor(memory.held) % memory.rows, gamma=GAMMA)
     for column, number in enumerate(memory.held):
         t, n = divmod(number, world.num_envs)
@@ -155,7 +165,8 @@ def assert_holds_sequences(memory: Replay, world: World, length: int, burn_in: i
         places = [min(t + k, last) for k in range(length)]
         rows = stacked([world.transition(u * world.num_envs + n, 1) for u in places])
         carries = [group.pop("carry/actor")[0] for group in (rows["obs"], rows["next_obs"])]
-        rows["weight"] = torch.tensor([float(burn_in <= k <= last - t) for k in range(length)])
+        unknown = 0 if world.begins(t, n) else burn_in
+        rows["weight"] = torch.tensor([float(unknown <= k <= last - t) for k in range(length)])
         found = copy.copy(sample)
         found.obs, found.next_obs = dict(sample.obs), dict(sample.next_obs)
         for group, carry in zip((found.obs, found.next_obs), carries, strict=True):

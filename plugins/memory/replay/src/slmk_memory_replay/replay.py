@@ -143,7 +143,11 @@ class Replay:
         return {"capacity": steps * num_envs, "num_envs": num_envs, "frame_stack": self._config.frame_stack}
 
     def _sequences(self, ring: Ring, first: Tensor, gamma: float) -> Sample:
-        """Steps of the same episode, (burn_in + L, B, …); where there are too few the last is repeated, for nothing."""
+        """Steps of the same episode, (burn_in + L, B, …); where there are too few the last is repeated, for nothing.
+
+        From the beginning of an episode there is nothing to warm up, since its carry is not an old network's. Were the
+        first steps of episodes not trained there, nothing would train them.
+        """
         place = torch.arange(self._length, device=first.device).unsqueeze(-1)
         steps = ring.reach(ring.onward(first, place))
         row = ring.onward(first, torch.minimum(place, steps - 1)).flatten()
@@ -153,7 +157,7 @@ class Replay:
         before, after = ring.observations(first, carries)
         sample.obs |= before
         sample.next_obs |= after
-        sample.weight = ((place < steps) & (place >= self._config.burn_in)).float()
+        sample.weight = ((place < steps) & ((place >= self._config.burn_in) | ring.begins(first))).float()
         sample.index = first
         return sample
 

@@ -126,6 +126,10 @@ class Ring:
         """
         return 1 + (~self._ends.read(rows[:-1])).cumprod(0).sum(0)
 
+    def begins(self, row: Tensor) -> Tensor:
+        """Whether the transitions in rows (B,) of `held` are the first of their episodes."""
+        return self._ends.read((row - self._num_envs) % self._rows)
+
     def rewards(self, row: Tensor) -> Tensor:
         """The reward of each transition, of the shape of `row`."""
         return self._columns["reward"].read(row)
