@@ -1,6 +1,5 @@
 """DQN's targets, loss, gradients and cadence against numbers by hand and an independent reference in float64."""
 
-import dataclasses
 from itertools import islice
 
 import pytest
@@ -8,11 +7,21 @@ import torch
 from gymnasium import spaces
 
 import slmk
-from slmk import Act, EnvInfo, Model, Parts, Sample, SpecError, Step
+from slmk import Act, EnvInfo, Sample, SpecError, Step
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
 from slmk.loop import iterate
 from slmk.run import Run
+from slmk.testing.off_policy import (
+    WIDTH,
+    Fixed,
+    assemble,
+    check_gradients,
+    fold,
+    in_float64,
+    random_sample,
+    scatter,
+)
 from slmk.testing.subject import with_toys
 from slmk_algo_dqn import DQNConfig
 from slmk_algo_dqn.dqn import DQN
@@ -21,46 +30,21 @@ from slmk_memory_replay.replay import Replay
 from slmk_net_mlp import MLPConfig
 from slmk_net_mlp.mlp import MLP
 
-B, ACTIONS, START = 12, 4, 3
+ACTIONS, START = 4, 3
 SPACE = spaces.Discrete(ACTIONS, start=START)
 CPU = torch.device("cpu")
 
 
-def dqn(network=None, *, num_envs=1, env_steps=0, normalizers=None, **options) -> DQN:
+def dqn(table=None, *, num_envs=1, env_steps=0, normalizers=None, **options) -> DQN:
     """An algorithm whose target network differs from the trained one."""
-    info = EnvInfo(num_envs, {"obs": spaces.Box(-1, 1, (5,))}, SPACE, CPU)
+
+    def network(role, inputs, given, generator):
+        return table or MLP(MLPConfig(hidden=(8,)), inputs, given, generator)
+
     config = DQNConfig(**options)
-    role = DQN.roles(config, info)["q"]
-    generator = torch.Generator().manual_seed(0)
-    network = network or MLP(MLPConfig(hidden=(8,)), dict(info.observation_spaces), role, generator)
-    model = Model({"q": network}, {"q": ("obs",)}, normalizers or {})
-    algorithm = DQN(config, info, Parts(model, {}, generator, "off", env_steps, 0))
-    for parameter in algorithm.target.networks["q"].parameters():
-        parameter.data.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    algorithm = assemble(DQN, config, SPACE, network, num_envs=num_envs, env_steps=env_steps, normalizers=normalizers)
+    scatter(algorithm.target.networks["q"], by=0.3)
     return algorithm
-
-
-def sample(*shape: int, seed=1, mask=False) -> Sample:
-    """A random batch with every kind of ending, discounts as of several steps, and weights of which some are 0."""
-    g = torch.Generator().manual_seed(seed)
-    shape = shape or (B,)
-    action = torch.randint(ACTIONS, shape, generator=g)
-    obs, next_obs = ({"obs": torch.randn(*shape, 5, generator=g)} for _ in range(2))
-    if mask:
-        obs["mask"] = torch.rand(*shape, ACTIONS, generator=g).lt(0.5).scatter(-1, action.unsqueeze(-1), True)
-        next_obs["mask"] = torch.rand(*shape, ACTIONS, generator=g).lt(0.5).scatter(-1, action.unsqueeze(-1), True)
-    flags = torch.rand(shape, generator=g)
-    return Sample(
-        obs=obs,
-        action=action + START,
-        reward=2 * torch.randn(shape, generator=g),
-        next_obs=next_obs,
-        terminated=flags < 0.3,
-        truncated=flags > 0.7,
-        discount=0.9 ** torch.randint(1, 4, shape, generator=g),
-        weight=torch.rand(shape, generator=g) * (torch.rand(shape, generator=g) > 0.2),
-        index=torch.arange(shape[-1]),
-    )
 
 
 def q64(state, obs, dueling):
@@ -73,14 +57,9 @@ def q64(state, obs, dueling):
 
 
 def reference(algorithm: DQN, batch: Sample):
-    """Loss and gradients, transition by transition, in float64."""
+    """The loss, transition by transition in float64, and the copies of parameters that it is of."""
     config = algorithm.config
-    online, target = (
-        {n: p.detach().double() for n, p in model.networks["q"].named_parameters()}
-        for model in (algorithm.model, algorithm.target)
-    )
-    for parameter in online.values():
-        parameter.requires_grad_()
+    online, target = (in_float64(model.networks["q"]) for model in (algorithm.model, algorithm.target))
     losses = []
     for i in range(len(batch.reward)):
         obs, following = ({n: x[i] for n, x in groups.items()} for groups in (batch.obs, batch.next_obs))
@@ -95,15 +74,7 @@ def reference(algorithm: DQN, batch: Sample):
         error = (q - y).abs()
         huber = config.loss == "huber" and error.item() > 1
         losses.append(float(batch.weight[i]) * (error - 0.5 if huber else 0.5 * error**2))
-    loss = sum(losses) / sum(float(w) > 0 for w in batch.weight)
-    loss.backward()
-    return loss.item(), {n: p.grad for n, p in online.items()}
-
-
-def gradients(algorithm: DQN, batch: Sample):
-    parameters = dict(algorithm.model.networks["q"].named_parameters())
-    loss, values = algorithm.loss(batch)
-    return loss, values, dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
+    return sum(losses) / sum(float(w) > 0 for w in batch.weight), online
 
 
 @pytest.mark.parametrize("mask", [False, True], ids=["free", "masked"])
@@ -113,40 +84,31 @@ def gradients(algorithm: DQN, batch: Sample):
 def test_loss_and_gradients_equal_a_float64_reference(double, dueling, loss, mask):
     """Loss and every gradient agree with a reference that takes one transition after the other, to 1e-5."""
     algorithm = dqn(double=double, dueling=dueling, loss=loss)
-    batch = sample(mask=mask)
-    found, _, grads = gradients(algorithm, batch)
-    expected_loss, expected = reference(algorithm, batch)
-    assert found.item() == pytest.approx(expected_loss, rel=1e-5)
-    for name, gradient in grads.items():
-        torch.testing.assert_close(gradient.double(), expected[name], rtol=1e-4, atol=1e-6)
+    batch = random_sample(SPACE, mask=mask)
+    found, _ = algorithm.loss(batch)
+    expected, copies = reference(algorithm, batch)
+    check_gradients(found, expected, algorithm.model.networks["q"], copies, rtol=1e-4)
 
 
 def test_sequences_are_transitions_with_another_axis():
     """A batch (L, B) gives the loss of its transitions one by one, and errors of its own shape."""
-    algorithm = dqn()
-    flat = sample(B)
-    fields = {f.name: getattr(flat, f.name) for f in dataclasses.fields(Sample)}
-    folded = {n: {k: v.view(3, 4, -1) for k, v in x.items()} if isinstance(x, dict) else x.view(3, 4) for n, x in
-              fields.items() if n != "extras"}  # fmt: skip
-    loss, values, _ = gradients(algorithm, Sample(**folded))
-    expected, flat_values, _ = gradients(algorithm, flat)
+    algorithm, flat = dqn(), random_sample(SPACE)
+    expected, flat_values = algorithm.loss(flat)
+    loss, values = algorithm.loss(flat.map(lambda x: fold(x, 3)))
     torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(values["error"], flat_values["error"].view(3, 4))
+    torch.testing.assert_close(values["error"], fold(flat_values["error"], 3))
 
 
 def test_steps_without_weight_are_not_there():
-    """A batch with two more transitions of weight 0 has the same loss and gradients."""
-    algorithm, batch = dqn(), sample()
-    batch.weight.fill_(1.0)
-    loss, _, grads = gradients(algorithm, batch)
-    padded, more = sample(B + 2, seed=2), slice(2, None)
-    padded.weight[:2], padded.weight[more] = 0.0, 1.0
-    for name in ("action", "reward", "terminated", "discount"):
-        getattr(padded, name)[more] = getattr(batch, name)
-    padded.obs["obs"][more], padded.next_obs["obs"][more] = batch.obs["obs"], batch.next_obs["obs"]
-    found, _, found_grads = gradients(algorithm, padded)
-    torch.testing.assert_close(found, loss)
-    torch.testing.assert_close(found_grads, grads)
+    """Without its transitions of weight 0, a batch has the same loss and gradients."""
+    algorithm, batch = dqn(), random_sample(SPACE)
+    assert batch.weight.eq(0).any()
+    network = algorithm.model.networks["q"]
+    found = []
+    for each in (batch, batch.map(lambda x: x[batch.weight > 0])):
+        loss, _ = algorithm.loss(each)
+        found.append([loss, *torch.autograd.grad(loss, list(network.parameters()))])
+    torch.testing.assert_close(found[0], found[1])
 
 
 class Table(torch.nn.Module):
@@ -169,12 +131,18 @@ def tables(**options) -> DQN:
 
 def transition(reward=1.0, discount=0.5, terminated=False, truncated=False, **groups) -> Sample:
     """The second action in state 0 leads to state 1."""
-    flags = torch.tensor([terminated]), torch.tensor([truncated])
     one = torch.ones(1)
     return Sample(
-        {"obs": torch.zeros(1, 5)}, torch.tensor([START + 1]), reward * one, {"obs": torch.ones(1, 5), **groups},
-        *flags, discount=discount * one, weight=one, index=torch.zeros(1).long(),
-    )  # fmt: skip
+        obs={"obs": torch.zeros(1, WIDTH)},
+        action=torch.tensor([START + 1]),
+        reward=reward * one,
+        next_obs={"obs": torch.ones(1, WIDTH), **groups},
+        terminated=torch.tensor([terminated]),
+        truncated=torch.tensor([truncated]),
+        discount=discount * one,
+        weight=one,
+        index=torch.zeros(1).long(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,9 +170,9 @@ def test_n_step_targets_through_the_replay(truncates):
     The episode's rewards are 1, 2, 4 and 8, γ is ½, and the target network values state 1, which follows, at 5.
     """
     algorithm = tables(n_step=3)
-    env = EnvInfo(1, {"obs": spaces.Box(-1, 1, (5,))}, SPACE, CPU)
+    env = EnvInfo(1, {"obs": spaces.Box(-1, 1, (WIDTH,))}, SPACE, CPU)
     memory = Replay(ReplayConfig(capacity=64), env, 1, torch.Generator().manual_seed(0))
-    zero, one, no = {"obs": torch.zeros(1, 5)}, {"obs": torch.ones(1, 5)}, torch.zeros(1, dtype=torch.bool)
+    zero, one, no = {"obs": torch.zeros(1, WIDTH)}, {"obs": torch.ones(1, WIDTH)}, torch.zeros(1, dtype=torch.bool)
     for t in range(4):
         ended = torch.tensor([t == 3])
         ends = (no, ended) if truncates else (ended, no)
@@ -229,34 +197,16 @@ def test_n_step_targets_through_the_replay(truncates):
     )
 
 
-class Recorder:
-    """A memory that hands out one batch and remembers what it is told."""
-
-    def __init__(self, batch: Sample):
-        self.batch, self.errors, self.asked = batch, [], []
-
-    def __len__(self):
-        return 1000
-
-    def sample(self, batch_size, **options):
-        self.asked.append({"batch_size": batch_size, **options})
-        return self.batch
-
-    def feedback(self, batch, error):
-        assert batch is self.batch
-        self.errors.append(error)
-
-
 def test_memory_is_asked_and_told():
     """Each gradient step asks for a batch as configured, and gives back the absolute errors from before it."""
     algorithm = dqn(n_step=3, gamma=0.9, batch_size=7, horizon=2, utd_ratio=1.0, learning_starts=0)
-    memory = Recorder(sample())
-    first = algorithm.loss(memory.batch)[1]["error"].detach()
+    memory = Fixed(random_sample(SPACE))
+    first = algorithm.loss(random_sample(SPACE))[1]["error"].detach()
     algorithm.learn(memory, 0.25)
     assert memory.asked == [{"batch_size": 7, "gamma": 0.9, "n_step": 3, "progress": 0.25}] * 2
-    torch.testing.assert_close(memory.errors[0], first)
-    assert (memory.errors[0] >= 0).all()
-    assert not torch.equal(memory.errors[0], memory.errors[1])
+    torch.testing.assert_close(memory.told[0], first)
+    assert (memory.told[0] >= 0).all()
+    assert not torch.equal(memory.told[0], memory.told[1])
 
 
 @pytest.mark.parametrize("num_envs", [1, 4, 16])
@@ -264,7 +214,7 @@ def test_memory_is_asked_and_told():
 def test_gradient_steps_per_transition(num_envs, utd_ratio):
     """In 40 iterations of 3 vector steps there are utd_ratio gradient steps for each transition, fractions kept."""
     algorithm = dqn(num_envs=num_envs, horizon=3, utd_ratio=utd_ratio, learning_starts=0)
-    memory = Recorder(sample())
+    memory = Fixed(random_sample(SPACE))
     for _ in range(40):
         algorithm.learn(memory, 0.5)
     assert algorithm.learner.updates == pytest.approx(utd_ratio * 120 * num_envs, abs=1)
@@ -273,7 +223,7 @@ def test_gradient_steps_per_transition(num_envs, utd_ratio):
 def test_target_network_is_copied_every_so_often():
     """With 4 transitions per call and a copy every 8, the target network is the trained one after each second call."""
     algorithm = dqn(horizon=4, target_every=8, learning_starts=0, lr=1e-2)
-    memory = Recorder(sample())
+    memory = Fixed(random_sample(SPACE))
     copied = []
     for _ in range(6):
         algorithm.learn(memory, 0.5)
@@ -286,7 +236,7 @@ def test_target_network_follows_step_by_step():
     """With tau = 0.1 the target network moves a tenth of the way to the trained one in each gradient step."""
     algorithm = dqn(target_every=0, tau=0.1, learning_starts=0)
     before = [p.clone() for p in algorithm.target.parameters()]
-    algorithm.learn(Recorder(sample()), 0.5)
+    algorithm.learn(Fixed(random_sample(SPACE)), 0.5)
     triples = zip(before, algorithm.model.parameters(), algorithm.target.parameters(), strict=True)
     for old, trained, new in triples:
         torch.testing.assert_close(new, old + 0.1 * (trained - old))
@@ -295,9 +245,9 @@ def test_target_network_follows_step_by_step():
 def test_warm_up():
     """Before learning starts nothing is learned and actions are uniform over the allowed; then both begin."""
     algorithm = dqn(num_envs=1, env_steps=1000, learning_starts=100, epsilon=0.0, horizon=4)
-    memory = Recorder(sample())
+    memory = Fixed(random_sample(SPACE))
     mask = torch.tensor([True, False, True, True]).expand(3000, -1)
-    obs = {"obs": torch.zeros(3000, 5), "mask": mask}
+    obs = {"obs": torch.zeros(3000, WIDTH), "mask": mask}
     counts = torch.bincount(algorithm.act(obs, 0.05).action - START, minlength=ACTIONS)
     assert counts[1] == 0
     assert (counts[[0, 2, 3]] > 900).all()
@@ -311,7 +261,7 @@ def test_warm_up():
 def test_nothing_is_learned_before_there_is_a_batch():
     """A memory with fewer transitions than the batch is left alone."""
     algorithm = dqn(learning_starts=0, batch_size=1001)
-    assert algorithm.learn(Recorder(sample()), 0.5) == {}
+    assert algorithm.learn(Fixed(random_sample(SPACE)), 0.5) == {}
 
 
 @pytest.mark.parametrize(
@@ -322,7 +272,7 @@ def test_exploration_follows_its_schedule(exploration, expected):
     """Half-way, ε = 0.6 leaves 0.4 + 0.15 for the best of four, and T = 1 with Q = 1, 0, 0, 0 leaves e / (e + 3)."""
     options = {"epsilon": {"start": 1.0, "end": 0.2}, "temperature": {"start": 1.5, "end": 0.5}}
     algorithm = dqn(Table([1.0, 0.0, 0.0, 0.0]), exploration=exploration, **options)
-    action = algorithm.act({"obs": torch.zeros(40_000, 5)}, 0.5).action
+    action = algorithm.act({"obs": torch.zeros(40_000, WIDTH)}, 0.5).action
     found = torch.bincount(action - START, minlength=ACTIONS) / 40_000
     torch.testing.assert_close(found, torch.tensor(expected), atol=0.01, rtol=0)
 
@@ -330,7 +280,7 @@ def test_exploration_follows_its_schedule(exploration, expected):
 def test_greedy_policy_and_value():
     """The policy takes the best allowed action, counted from the space's start; the value is that action's."""
     algorithm = tables()
-    obs = {"obs": torch.tensor([[0.0] * 5, [1.0] * 5])}
+    obs = {"obs": torch.tensor([[0.0] * WIDTH, [1.0] * WIDTH])}
     assert algorithm.policy(obs).tolist() == [START + 3, START + 2]
     assert algorithm.value(obs).tolist() == [4.0, 9.0]
     obs["mask"] = torch.tensor([[True, True, False, False], [False, True, False, False]])
@@ -340,11 +290,11 @@ def test_greedy_policy_and_value():
 
 def test_observation_statistics_count_what_was_acted_on():
     """Every observation acted on moves the statistics once; evaluating does not."""
-    statistics = Running(RunningConfig(), (5,))
+    statistics = Running(RunningConfig(), (WIDTH,))
     algorithm = dqn(normalizers={"obs": statistics})
     for _ in range(3):
-        algorithm.act({"obs": torch.randn(8, 5)}, 0.5)
-        algorithm.policy({"obs": torch.randn(8, 5)})
+        algorithm.act({"obs": torch.randn(8, WIDTH)}, 0.5)
+        algorithm.policy({"obs": torch.randn(8, WIDTH)})
     assert statistics.count.item() == 24
 
 
@@ -365,7 +315,7 @@ def test_wrong_options_are_problems(options, path):
 
 def test_other_action_spaces_are_refused():
     """A space without an action's own value is a problem of the spec."""
-    info = EnvInfo(1, {"obs": spaces.Box(-1, 1, (5,))}, spaces.Box(-1, 1, (2,)), CPU)
+    info = EnvInfo(1, {"obs": spaces.Box(-1, 1, (WIDTH,))}, spaces.Box(-1, 1, (2,)), CPU)
     with pytest.raises(SpecError, match="values of single actions"):
         DQN.roles(DQNConfig(), info)
 

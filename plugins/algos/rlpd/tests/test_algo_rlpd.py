@@ -2,139 +2,76 @@
 
 import pytest
 import torch
-from gymnasium import spaces
 
-from slmk import EnvInfo, Model, Parts, Sample
 from slmk.testing.host_sync import host_syncs
+from slmk.testing.off_policy import (
+    BOX,
+    DISCRETE,
+    Fixed,
+    SoftReference,
+    assemble,
+    check_gradients,
+    check_warm_up,
+    in_float64,
+    least,
+    random_sample,
+    scatter,
+)
 from slmk.toolbox.soft import batch_of
 from slmk_algo_rlpd import RLPDConfig
 from slmk_algo_rlpd.rlpd import RLPD
 from slmk_net_mlp import MLPConfig
 from slmk_net_mlp.mlp import MLP
 
-B, OBS, CRITICS = 12, 4, 5
-DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1.0, 1.0, (2,))
+B, CRITICS = 12, 5
 
 
-def rlpd(action_space=BOX, num_envs=1, **options) -> RLPD:
-    """With layer-norm critics, as in the paper, and a target network apart from the critics."""
-    info = EnvInfo(num_envs, {"obs": spaces.Box(-1, 1, (OBS,))}, action_space, torch.device("cpu"))
+def network(role, inputs, given, generator):
+    """Layer-norm critics, as in the paper."""
+    return MLP(MLPConfig(hidden=(8,), norm="layer" if role == "critic" else "none"), inputs, given, generator)
+
+
+def rlpd(action_space=BOX, *, num_envs=1, env_steps=0, **options) -> RLPD:
+    """With a target network apart from the critics."""
     config = RLPDConfig(**{"learning_starts": 0, "batch_size": B, "critics": CRITICS, **options})
-    generator = torch.Generator().manual_seed(0)
-    networks, groups = {}, {}
-    for role, spec in RLPD.roles(config, info).items():
-        inputs = dict(info.observation_spaces) | dict(spec.extra)
-        norm = "layer" if role == "critic" else "none"
-        networks[role] = MLP(MLPConfig(hidden=(8,), norm=norm), inputs, spec, generator)
-        groups[role] = tuple(inputs)
-    algorithm = RLPD(config, info, Parts(Model(networks, groups, {}), {}, generator, "off", 0, 0))
-    with torch.no_grad():
-        for module in (algorithm.model, algorithm.target):
-            for parameter in module.parameters():
-                parameter.add_(0.5 * torch.randn(parameter.shape, generator=generator))
+    algorithm = assemble(RLPD, config, action_space, network, num_envs=num_envs, env_steps=env_steps)
+    scatter(algorithm.model, algorithm.target)
     return algorithm
 
 
-def sample(algorithm: RLPD) -> Sample:
-    generator = torch.Generator().manual_seed(1)
-    obs, next_obs = ({"obs": torch.randn(B, OBS, generator=generator)} for _ in range(2))
-    return Sample(
-        obs=obs,
-        action=algorithm.actor.actions.uniform(obs, generator),
-        reward=torch.randn(B, generator=generator),
-        next_obs=next_obs,
-        terminated=torch.rand(B, generator=generator) < 0.3,
-        truncated=torch.zeros(B, dtype=torch.bool),
-        discount=torch.full((B,), 0.99),
-        weight=torch.rand(B, generator=generator) + 0.5,
-        index=torch.arange(B),
-    )
+class Reference(SoftReference):
+    """The losses with networks written out and each critic on its own."""
 
+    def __init__(self, algorithm, action_space, batch, noise):
+        super().__init__(algorithm, action_space, batch, noise)
+        self.target = in_float64(algorithm.target.networks["critic"])
 
-class Fixed:
-    """A memory that gives the same sample whenever it is asked."""
+    def q(self, p, members, x):
+        """Linear, layer normalisation, tanh, linear: (B, K) of each of these members of an ensemble."""
+        values = []
+        for member in members:
+            h = x @ p["weight_0"][member] + p["bias_0"][member]
+            h = (h - h.mean(-1, keepdim=True)) / (h.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+            h = torch.tanh(h * p["norms.0.weight"][member] + p["norms.0.bias"][member])
+            values.append(h @ p["weight_out"][member] + p["bias_out"][member])
+        return values
 
-    def __init__(self, sample: Sample) -> None:
-        self._sample = sample
-        self.told = 0
-
-    def __len__(self) -> int:
-        return 1000
-
-    def sample(self, batch_size: int, **options) -> Sample:
-        return self._sample
-
-    def feedback(self, batch: Sample, error: torch.Tensor) -> None:
-        self.told += 1
-
-
-class Reference:
-    """The losses in float64, with networks written out and each critic on its own."""
-
-    def __init__(self, algorithm: RLPD, batch: Sample, noise: torch.Tensor, space) -> None:
-        self.batch, self.noise, self.space = batch, noise.double(), space
-        self.actor, self.critic, self.target = (
-            {name: p.detach().double().requires_grad_() for name, p in network.named_parameters()}
-            for network in (
-                algorithm.model.networks["actor"],
-                algorithm.model.networks["critic"],
-                algorithm.target.networks["critic"],
-            )
-        )
-        self.alpha = algorithm.actor.temperature().item()
-
-    def q(self, p, member, x):
-        """Linear, layer normalisation, tanh, linear: of one member of an ensemble."""
-        h = x @ p["weight_0"][member] + p["bias_0"][member]
-        h = (h - h.mean(-1, keepdim=True)) / (h.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
-        h = torch.tanh(h * p["norms.0.weight"][member] + p["norms.0.bias"][member])
-        return h @ p["weight_out"][member] + p["bias_out"][member]
-
-    def expectation(self, obs, noise, combine, p, members):
-        """E of the combined values of some members, and E[−log π], (B,) each."""
+    def acts(self, obs, noise):
         x, a = obs["obs"].double(), self.actor
         features = torch.tanh(x @ a["weight_0"] + a["bias_0"]) @ a["weight_out"] + a["bias_out"]
-        if self.space is DISCRETE:
-            policy = torch.distributions.Categorical(logits=features)
-            q = combine(torch.stack([self.q(p, member, x) for member in members]))
-            return (policy.probs * q).sum(-1), policy.entropy()
-        base = torch.distributions.Normal(features[:, :2], features[:, 2:].clamp(-20, 2).exp())
-        raw = base.loc + base.scale * noise
-        inputs = torch.cat([x, raw.tanh()], -1)
-        q = combine(torch.stack([self.q(p, member, inputs).squeeze(-1) for member in members]))
-        return q, (-base.log_prob(raw) - 2 * raw.cosh().log()).sum(-1)  # 1 − tanh² is cosh⁻².
+        return self.policy(features, obs, noise)
 
     def critic_loss(self, subset, backup_entropy):
-        b, x = self.batch, self.batch.obs["obs"].double()
-        with torch.no_grad():
-            smallest = lambda q: q.min(0).values  # noqa: E731
-            value, entropy = self.expectation(b.next_obs, self.noise[1], smallest, self.target, subset)
-            if backup_entropy:
-                value = value + self.alpha * entropy
-            target = b.reward.double() + 0.99 * (~b.terminated).double() * value
-        loss = 0.0
-        for member in range(CRITICS):
-            if self.space is DISCRETE:
-                q = self.q(self.critic, member, x)[range(B), b.action]
-            else:
-                q = self.q(self.critic, member, torch.cat([x, b.action.double()], -1)).squeeze(-1)
-            loss = loss + (0.5 * b.weight * (q - target) ** 2).mean()
-        return loss
+        b = self.batch
+        policy = self.acts(b.next_obs, self.noise[1])
+        q = least(self.q(self.target, subset, self.told(b.next_obs, policy.action)))
+        next_value = policy.expectation(q) + (self.alpha * policy.entropy if backup_entropy else 0.0)
+        return self.regression(self.q(self.critic, range(CRITICS), self.taken()), next_value)[0]
 
     def actor_loss(self):
-        mean = lambda q: q.mean(0)  # noqa: E731
-        value, entropy = self.expectation(self.batch.obs, self.noise[0], mean, self.critic, range(CRITICS))
-        return -(self.batch.weight * (value + self.alpha * entropy)).mean()
-
-
-def assert_equal(loss, expected, network, references):
-    """Loss and every gradient agree."""
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
-    mine = dict(network.named_parameters())
-    gradients = torch.autograd.grad(loss, list(mine.values()))
-    right = torch.autograd.grad(expected, [references[name] for name in mine])
-    for gradient, other in zip(gradients, right, strict=True):
-        torch.testing.assert_close(gradient.double(), other, rtol=1e-3, atol=1e-5)
+        policy = self.acts(self.batch.obs, self.noise[0])
+        q = self.q(self.critic, range(CRITICS), self.told(self.batch.obs, policy.action))
+        return self.ascent(policy, sum(q) / CRITICS)[0]
 
 
 def copy_of(module):
@@ -150,24 +87,22 @@ SPACES = pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["continuous", "d
 @pytest.mark.parametrize("subset", [(1, 4), (3, 0)])
 def test_critic_loss_and_gradients_equal_a_float64_reference(space, backup_entropy, subset):
     """All critics move to the smallest target value of the subset alone, with or without its entropy."""
-    algorithm = rlpd(space, backup_entropy=backup_entropy, temperature_init=0.3)
-    batch = sample(algorithm)
+    algorithm, batch = rlpd(space, backup_entropy=backup_entropy, temperature_init=0.3), random_sample(space)
     noise = algorithm.actor.actions.noise(2, batch.reward, algorithm.generator)
-    reference = Reference(algorithm, batch, noise, space)
+    reference = Reference(algorithm, space, batch, noise)
     loss, _ = algorithm.critic_loss(batch_of(batch), noise, torch.tensor(subset))
     expected = reference.critic_loss(subset, backup_entropy)
-    assert_equal(loss, expected, algorithm.model.networks["critic"], reference.critic)
+    check_gradients(loss, expected, algorithm.model.networks["critic"], reference.critic)
 
 
 @SPACES
 def test_actor_loss_and_gradients_equal_a_float64_reference(space):
     """The actor is trained on the mean of all critics."""
-    algorithm = rlpd(space, temperature_init=0.3)
-    batch = sample(algorithm)
+    algorithm, batch = rlpd(space, temperature_init=0.3), random_sample(space)
     noise = algorithm.actor.actions.noise(2, batch.reward, algorithm.generator)
-    reference = Reference(algorithm, batch, noise, space)
+    reference = Reference(algorithm, space, batch, noise)
     loss, _ = algorithm.actor_loss(batch_of(batch), noise, torch.tensor([0, 1]))
-    assert_equal(loss, reference.actor_loss(), algorithm.model.networks["actor"], reference.actor)
+    check_gradients(loss, reference.actor_loss(), algorithm.model.networks["actor"], reference.actor)
 
 
 def test_subsets_are_of_different_critics_and_all_take_part():
@@ -182,7 +117,7 @@ def test_subsets_are_of_different_critics_and_all_take_part():
 def test_the_actor_moves_with_every_fourth_step_of_the_critics():
     """With `actor_every` 4, actor and temperature stand still for three steps and move with the fourth and eighth."""
     algorithm = rlpd(utd_ratio=1.0, actor_every=4)
-    memory, moves = Fixed(sample(algorithm)), []
+    memory, moves = Fixed(random_sample(BOX)), []
     networks = algorithm.model.networks
     for _ in range(8):
         before = [copy_of(part) for part in (networks["actor"], algorithm.actor.temperature, networks["critic"])]
@@ -198,7 +133,7 @@ def test_the_actor_moves_with_every_fourth_step_of_the_critics():
 def test_gradient_steps_per_transition(num_envs):
     """Three calls of `learn` make 3 · 5 · N steps of the critics, each answered, and one of the actor for 5 of them."""
     algorithm = rlpd(num_envs=num_envs, utd_ratio=5.0, actor_every=5)
-    memory, actor_steps = Fixed(sample(algorithm)), 0
+    memory, actor_steps = Fixed(random_sample(BOX)), 0
     step = algorithm.learner.step
 
     def count(*batch, **options):
@@ -209,14 +144,19 @@ def test_gradient_steps_per_transition(num_envs):
     algorithm.learner.step = count
     for _ in range(3):
         algorithm.learn(memory, 0.0)
-    assert algorithm.learner.updates == memory.told == 15 * num_envs
+    assert algorithm.learner.updates == len(memory.told) == 15 * num_envs
     assert actor_steps == 3 * num_envs
+
+
+def test_warm_up_acts_at_random_and_does_not_learn():
+    """Up to 50 of 100 steps actions fill their whole range and nothing is learned; then the policy acts."""
+    check_warm_up(rlpd(num_envs=1000, env_steps=100, learning_starts=50, utd_ratio=1e-3))
 
 
 def test_learning_reads_nothing_back():
     """No gradient step waits for the device, neither of all objectives nor of the critics alone."""
     algorithm = rlpd(utd_ratio=4.0, actor_every=2)
-    memory = Fixed(sample(algorithm))
+    memory = Fixed(random_sample(BOX))
     algorithm.learn(memory, 0.0)
     with host_syncs() as found:
         algorithm.learn(memory, 0.0)

@@ -2,155 +2,79 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 
-from slmk import EnvInfo, Model, Parts, Sample
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
 from slmk.testing.host_sync import host_syncs
+from slmk.testing.off_policy import (
+    BOX,
+    DISCRETE,
+    WIDTH,
+    Fixed,
+    SoftReference,
+    assemble,
+    check_gradients,
+    check_warm_up,
+    fold,
+    in_float64,
+    least,
+    random_sample,
+    scatter,
+)
 from slmk.toolbox.soft import batch_of
 from slmk_algo_sac import SACConfig
 from slmk_algo_sac.sac import SAC
 from slmk_net_mlp import MLPConfig
 from slmk_net_mlp.mlp import MLP
 
-B, OBS = 12, 4
-DISCRETE = spaces.Discrete(3, start=2)
-BOX = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([1.0, 10.0], np.float32))
+B = 12
 
 
-def sac(action_space=BOX, num_envs=2, env_steps=0, normalizers=None, **options) -> SAC:
-    info = EnvInfo(num_envs, {"obs": spaces.Box(-1, 1, (OBS,))}, action_space, torch.device("cpu"))
+def network(role, inputs, given, generator):
+    return MLP(MLPConfig(hidden=(8,)), inputs, given, generator)
+
+
+def sac(action_space=BOX, *, num_envs=2, env_steps=0, normalizers=None, **options) -> SAC:
     config = SACConfig(**{"learning_starts": 0, "batch_size": B, **options})
-    generator = torch.Generator().manual_seed(0)
-    networks, groups = {}, {}
-    for role, spec in SAC.roles(config, info).items():
-        inputs = dict(info.observation_spaces) | dict(spec.extra)
-        networks[role] = MLP(MLPConfig(hidden=(8,)), inputs, spec, generator)
-        groups[role] = tuple(inputs)
-    model = Model(networks, groups, normalizers or {})
-    return SAC(config, info, Parts(model, {}, generator, "off", env_steps, 0))
+    return assemble(SAC, config, action_space, network, num_envs=num_envs, env_steps=env_steps, normalizers=normalizers)
 
 
-def sample(algorithm: SAC, mask=False) -> Sample:
-    generator = torch.Generator().manual_seed(1)
-    obs, next_obs = ({"obs": torch.randn(B, OBS, generator=generator)} for _ in range(2))
-    if mask:
-        for each in (obs, next_obs):
-            each["mask"] = torch.rand(B, 3, generator=generator) < 0.6
-            each["mask"][:, 1] = True
-    action = algorithm.actor.actions.uniform(obs, generator)
-    weight = torch.rand(B, generator=generator) + 0.5
-    weight[-2:] = 0
-    return Sample(
-        obs=obs,
-        action=action,
-        reward=torch.randn(B, generator=generator),
-        next_obs=next_obs,
-        terminated=torch.rand(B, generator=generator) < 0.3,
-        truncated=torch.rand(B, generator=generator) < 0.3,
-        discount=torch.full((B,), 0.99),
-        weight=weight,
-        index=torch.arange(B),
-    )
+def moved(action_space=BOX, **options) -> SAC:
+    """With a target network apart from the critics, and weights that give features of every size."""
+    algorithm = sac(action_space, **options)
+    scatter(algorithm.model, algorithm.target)
+    return algorithm
 
 
-class Fixed:
-    """A memory that gives the same sample whenever it is asked, and remembers what it was told."""
+class Reference(SoftReference):
+    """The formulas of the papers, with networks written out and each critic on its own."""
 
-    def __init__(self, sample: Sample) -> None:
-        self._sample = sample
-        self.asked: list[dict] = []
-        self.told: list[torch.Tensor] = []
-
-    def __len__(self) -> int:
-        return 1000
-
-    def sample(self, batch_size: int, **options) -> Sample:
-        self.asked.append({"batch_size": batch_size, **options})
-        return self._sample
-
-    def feedback(self, batch: Sample, error: torch.Tensor) -> None:
-        self.told.append(error)
-
-
-class Reference:
-    """The formulas of the papers in float64, with networks written out and each critic on its own."""
-
-    def __init__(self, algorithm: SAC, batch: Sample, noise: torch.Tensor) -> None:
-        self.batch, self.noise = batch, noise.double()
-        self.actor = self.parameters(algorithm.model.networks["actor"])
-        self.critic = self.parameters(algorithm.model.networks["critic"])
-        self.target = self.parameters(algorithm.target.networks["critic"])
-        self.log_alpha = algorithm.actor.temperature.log_alpha.detach().double().requires_grad_()
-        self.space = BOX if algorithm.actor.actions.dimensions else DISCRETE
+    def __init__(self, algorithm, action_space, batch, noise):
+        super().__init__(algorithm, action_space, batch, noise)
+        self.target = in_float64(algorithm.target.networks["critic"])
 
     @staticmethod
-    def parameters(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-        return {name: p.detach().double().requires_grad_() for name, p in network.named_parameters()}
-
-    @staticmethod
-    def mlp(p: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    def mlp(p, x):
         return torch.tanh(x @ p["weight_0"] + p["bias_0"]) @ p["weight_out"] + p["bias_out"]
 
-    def critics(self, p: dict[str, torch.Tensor], x: torch.Tensor) -> list[torch.Tensor]:
+    def critics(self, p, x):
         return [self.mlp({name: value[e] for name, value in p.items()}, x) for e in range(2)]
 
-    def policy(self, obs) -> torch.distributions.Distribution:
-        features = self.mlp(self.actor, obs["obs"].double())
-        if self.space is DISCRETE:
-            if "mask" in obs:
-                features = features.masked_fill(~obs["mask"], -1e9)
-            return torch.distributions.Categorical(logits=features)
-        mean, log_std = features[:, :2], features[:, 2:]
-        base = torch.distributions.Normal(mean, log_std.clamp(-20, 2).exp())
-        return torch.distributions.TransformedDistribution(base, torch.distributions.TanhTransform(cache_size=1))
-
-    def soft_value(self, p, obs, noise):
-        """E[min Q − α log π] and the entropy estimate, (B,) each."""
-        alpha, policy, x = self.log_alpha.exp(), self.policy(obs), obs["obs"].double()
-        if self.space is DISCRETE:
-            q = torch.stack(self.critics(p, x)).min(0).values
-            entropy = torch.where(policy.probs > 0, -policy.probs * policy.probs.clamp_min(1e-300).log(), 0.0).sum(-1)
-            return (policy.probs * q).sum(-1) + alpha * entropy, entropy
-        base = policy.base_dist
-        action = policy.transforms[0](base.loc + base.scale * noise)
-        q = torch.stack(self.critics(p, torch.cat([x, action], -1))).min(0).values.squeeze(-1)
-        log_prob = policy.log_prob(action).sum(-1)
-        return q - alpha * log_prob, -log_prob
+    def acts(self, obs, noise):
+        return self.policy(self.mlp(self.actor, obs["obs"].double()), obs, noise)
 
     def critic_loss(self):
-        b, x = self.batch, self.batch.obs["obs"].double()
-        with torch.no_grad():
-            value, _ = self.soft_value(self.target, b.next_obs, self.noise[1])
-            target = b.reward.double() + 0.99 * (~b.terminated).double() * value
-        if self.space is DISCRETE:
-            q = [each[range(B), b.action - 2] for each in self.critics(self.critic, x)]
-        else:
-            low, high = (torch.as_tensor(bound).double() for bound in (BOX.low, BOX.high))
-            unit = 2 * (b.action.double() - low) / (high - low) - 1
-            q = [each.squeeze(-1) for each in self.critics(self.critic, torch.cat([x, unit], -1))]
-        errors = [each - target for each in q]
-        loss = sum(0.5 * (b.weight * error**2)[:-2].sum() / (B - 2) for error in errors)
-        return loss, torch.stack(errors).abs().mean(0)
+        b = self.batch
+        policy = self.acts(b.next_obs, self.noise[1])
+        q = least(self.critics(self.target, self.told(b.next_obs, policy.action)))
+        next_value = policy.expectation(q) + self.alpha * policy.entropy
+        return self.regression(self.critics(self.critic, self.taken()), next_value)
 
     def actor_loss(self):
-        value, entropy = self.soft_value(self.critic, self.batch.obs, self.noise[0])
-        weight = self.batch.weight
-        return -(weight * value)[:-2].sum() / (B - 2), (weight * entropy)[:-2].sum() / (B - 2)
-
-
-def moved(algorithm: SAC) -> SAC:
-    """With a target network apart from the critics, and weights that give features of every size."""
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for module in (algorithm.model, algorithm.target):
-            for parameter in module.parameters():
-                parameter.add_(0.5 * torch.randn(parameter.shape, generator=generator))
-    return algorithm
+        policy = self.acts(self.batch.obs, self.noise[0])
+        return self.ascent(policy, least(self.critics(self.critic, self.told(self.batch.obs, policy.action))))
 
 
 CASES = pytest.mark.parametrize(
@@ -162,21 +86,14 @@ CASES = pytest.mark.parametrize(
 @pytest.mark.parametrize("role", ["critic", "actor"])
 def test_loss_and_gradients_equal_a_float64_reference(space, mask, role):
     """Each loss, what it tells besides, and its gradient by all it trains, agree with the papers' formulas to 1e-4."""
-    algorithm = moved(sac(space, temperature_init=0.3))
-    batch = sample(algorithm, mask)
+    algorithm, batch = moved(space, temperature_init=0.3), random_sample(space, mask=mask)
     noise = algorithm.actor.actions.noise(2, batch.reward, algorithm.generator)
-    reference = Reference(algorithm, batch, noise)
+    reference = Reference(algorithm, space, batch, noise)
     loss, values = getattr(algorithm, f"{role}_loss")(batch_of(batch), noise)
     expected, extra = getattr(reference, f"{role}_loss")()
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
     told = {"critic": "error", "actor": "policy/entropy"}[role]
-    torch.testing.assert_close(values[told].double(), extra.double(), rtol=1e-4, atol=1e-5)
-    mine = dict(algorithm.model.networks[role].named_parameters())
-    theirs = getattr(reference, role)
-    gradients = torch.autograd.grad(loss, list(mine.values()))
-    references = torch.autograd.grad(expected, [theirs[name] for name in mine])
-    for gradient, right in zip(gradients, references, strict=True):
-        torch.testing.assert_close(gradient.double(), right, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(values[told].double(), extra, rtol=1e-4, atol=1e-5)
+    check_gradients(loss, expected, algorithm.model.networks[role], getattr(reference, role))
 
 
 def test_gradient_of_the_temperature():
@@ -193,11 +110,11 @@ def test_gradient_of_the_temperature():
 def test_one_step_trains_everything_and_moves_the_target(space):
     """Critic, actor and temperature take one step of Adam each: lr per parameter; the target moves by a share tau."""
     rates = {"lr": 1e-3, "temperature_lr": 1e-2, "tau": 0.25}
-    algorithm = moved(sac(space, num_envs=1, temperature_init=0.5, **rates))
+    algorithm = moved(space, num_envs=1, temperature_init=0.5, **rates)
     algorithm.learner.sync()
     target = [p.clone() for p in algorithm.target.parameters()]
     before = {name: p.detach().clone() for name, p in algorithm.learner.parameters.items()}
-    algorithm.learn(Fixed(sample(algorithm)), 0.0)
+    algorithm.learn(Fixed(random_sample(space)), 0.0)
     for name, parameter in algorithm.learner.parameters.items():
         change = (parameter - before[name]).abs().max().item()
         assert change == pytest.approx(1e-2 if "log_alpha" in name else 1e-3, rel=1e-2)
@@ -209,7 +126,7 @@ def test_one_step_trains_everything_and_moves_the_target(space):
 def test_a_fixed_temperature_is_not_trained():
     """With a number for the temperature there is no third objective, and α stays."""
     algorithm = sac(temperature=0.2)
-    metrics = algorithm.learn(Fixed(sample(algorithm)), 0.0)
+    metrics = algorithm.learn(Fixed(random_sample(BOX)), 0.0)
     assert "loss/temperature" not in metrics
     assert algorithm.actor.temperature().item() == pytest.approx(0.2)
 
@@ -219,7 +136,7 @@ def test_a_fixed_temperature_is_not_trained():
 def test_gradient_steps_per_transition(num_envs, utd_ratio):
     """After k calls of `learn` at horizon 3 there were ⌊ratio · 3 · N · k⌋ steps: fractions are carried over."""
     algorithm = sac(num_envs=num_envs, utd_ratio=utd_ratio, horizon=3)
-    memory = Fixed(sample(algorithm))
+    memory = Fixed(random_sample(BOX))
     for calls in range(1, 6):
         algorithm.learn(memory, 0.5)
         assert algorithm.learner.updates == math.floor(utd_ratio * 3 * num_envs * calls)
@@ -228,7 +145,7 @@ def test_gradient_steps_per_transition(num_envs, utd_ratio):
 def test_samples_are_asked_for_and_answered():
     """The memory is told batch size, discount, steps and progress, and gets back the mean absolute error of each."""
     algorithm = sac(n_step=3, gamma=0.9, num_envs=1)
-    memory = Fixed(sample(algorithm))
+    memory = Fixed(random_sample(BOX))
     algorithm.learn(memory, 0.25)
     assert memory.asked == [{"batch_size": B, "gamma": 0.9, "n_step": 3, "progress": 0.25}]
     assert [error.shape for error in memory.told] == [(B,)]
@@ -236,31 +153,18 @@ def test_samples_are_asked_for_and_answered():
 
 def test_warm_up_acts_at_random_and_does_not_learn():
     """Up to 50 of 100 steps actions fill their whole range and nothing is learned; then the policy acts."""
-    algorithm = sac(num_envs=1000, env_steps=100, learning_starts=50, utd_ratio=0.001)
-    with torch.no_grad():
-        for parameter in algorithm.model.networks["actor"].parameters():
-            parameter.zero_()
-        algorithm.model.networks["actor"].bias_out[2:] = -20  # A deviation of e^−20: always the middle of the range.
-    obs = {"obs": torch.zeros(1000, OBS)}
-    drawn = algorithm.act(obs, 0.49).action
-    assert drawn.min(0).values.tolist() == pytest.approx([-2, 0], abs=0.1)
-    assert drawn.max(0).values.tolist() == pytest.approx([1, 10], abs=0.1)
-    assert algorithm.learn(Fixed(sample(algorithm)), 0.49) == {}
-    chosen = algorithm.act(obs, 0.5).action
-    torch.testing.assert_close(chosen, torch.tensor([-0.5, 5.0]).expand(1000, 2))
-    torch.testing.assert_close(algorithm.policy(obs), chosen)
-    assert algorithm.learn(Fixed(sample(algorithm)), 0.5)
+    check_warm_up(sac(num_envs=1000, env_steps=100, learning_starts=50, utd_ratio=0.001))
 
 
 def test_observation_statistics_move_with_acting_alone():
     """Each observation acted on counts once: mean and variance are those of all of them, whatever is evaluated."""
-    algorithm = sac(normalizers={"obs": Running(RunningConfig(), (OBS,))}, num_envs=5)
-    seen = torch.randn(6, 5, OBS, generator=torch.Generator().manual_seed(3)) * 3 + 1
+    algorithm = sac(normalizers={"obs": Running(RunningConfig(), (WIDTH,))}, num_envs=5)
+    seen = torch.randn(6, 5, WIDTH, generator=torch.Generator().manual_seed(3)) * 3 + 1
     for obs in seen:
         algorithm.act({"obs": obs}, 0.0)
         algorithm.policy({"obs": obs + 100})
-    algorithm.learn(Fixed(sample(algorithm)), 0.0)
-    flat = seen.reshape(-1, OBS)
+    algorithm.learn(Fixed(random_sample(BOX)), 0.0)
+    flat = seen.reshape(-1, WIDTH)
     normalised = algorithm.model.normalizers["obs"](flat)
     expected = (flat - flat.mean(0)) / flat.std(0, correction=0)
     torch.testing.assert_close(normalised, expected, rtol=1e-3, atol=1e-3)
@@ -268,15 +172,10 @@ def test_observation_statistics_move_with_acting_alone():
 
 def test_sequences_have_the_loss_of_their_steps():
     """(L, B) of a sequence, with padding of weight 0, has the loss of the same L·B single transitions."""
-    algorithm = moved(sac(DISCRETE))
-    flat = batch_of(sample(algorithm))
-
-    def fold(x):
-        return {name: fold(value) for name, value in x.items()} if isinstance(x, dict) else x.unflatten(0, (3, B // 3))
-
+    algorithm, flat = moved(DISCRETE), batch_of(random_sample(DISCRETE))
     for loss in (algorithm.critic_loss, algorithm.actor_loss):
         one, _ = loss(flat, torch.empty(2, B, 0))
-        other, values = loss(fold(flat), torch.empty(2, 3, B // 3, 0))
+        other, values = loss(fold(flat, 3), torch.empty(2, 3, B // 3, 0))
         torch.testing.assert_close(one, other)
     assert values["policy/entropy"].shape == ()
 
@@ -285,11 +184,11 @@ def test_sequences_have_the_loss_of_their_steps():
 def test_learning_reads_nothing_back(space):
     """Neither gradient steps nor acting wait for the device."""
     algorithm = sac(space)
-    memory = Fixed(sample(algorithm))
+    memory = Fixed(random_sample(space))
     algorithm.learn(memory, 0.0)
     with host_syncs() as found:
         algorithm.learn(memory, 0.0)
-        algorithm.act({"obs": torch.zeros(2, OBS)}, 0.0)
+        algorithm.act({"obs": torch.zeros(2, WIDTH)}, 0.0)
     assert found == []
 
 
@@ -301,5 +200,5 @@ def test_value_is_the_soft_value():
             parameter.zero_()
         algorithm.model.networks["critic"].bias_out[0] = 2.0
         algorithm.model.networks["critic"].bias_out[1] = 3.0
-    value = algorithm.value({"obs": torch.zeros(5, OBS)})
+    value = algorithm.value({"obs": torch.zeros(5, WIDTH)})
     assert value.tolist() == pytest.approx([2 + 0.5 * math.log(3)] * 5)

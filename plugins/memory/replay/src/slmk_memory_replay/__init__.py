@@ -26,7 +26,7 @@ class ReplayConfig(MemoryConfig):
     sequence: PositiveInt = 1
     """Steps to train on in each sample (L): 1 for transitions, more for recurrent networks."""
     burn_in: Annotated[int, Field(ge=0)] = 0
-    """Steps before these that only warm up a recurrent network; their weight is 0, but at the beginning of an episode."""
+    """Steps before these that only warm up a recurrent network: their weight is 0, unless an episode begins there."""
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """There must be room for a batch, for a step of every environment and for a sequence."""
