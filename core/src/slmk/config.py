@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "AlgorithmConfig",
+    "Compile",
     "Config",
     "EnvConfig",
     "Fraction",
@@ -34,6 +35,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 """An int above 0."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 """A float in [0, 1]."""
+Compile = Literal["auto", "on", "off"]
+"""Whether to compile update steps; ``auto`` where that is measured to pay back."""
 
 
 class Config(BaseModel):
@@ -149,7 +152,7 @@ class RunConfig(Config):
     matmul: Matmul = "float32"
     """Arithmetic of matrix products, where `device` has it: ``tf32`` on NVIDIA GPUs since Ampere, ``bf16`` on CPUs with
     AMX or AVX-512 BF16. Faster for wide networks; may cost some of the score."""
-    compile: Literal["auto", "on", "off"] = "auto"
+    compile: Compile = "auto"
     """Compile the update step: ``auto`` measures whether it pays back within this run, and records the choice."""
     report_every: Annotated[int, Field(ge=0)] = 0
     """Environment steps between two metrics rows; 0 for a 200th of the budget."""

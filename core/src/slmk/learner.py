@@ -8,12 +8,13 @@ one graph. Measured on two CPU cores, a PPO minibatch of 128 samples takes 1.0 m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slmk import world
+from slmk.config import Compile
 from slmk.parameters import ADAM, Adam, FlatParameters, TrainedParameters
 from slmk.protocols import Metrics
 from slmk.update_step import Average, Loss, Objective, State, Target, UpdateStep
@@ -53,7 +54,7 @@ class Learner:
         *,
         optimiser: Adam = ADAM,
         averages: Iterable[Average] = (),
-        compile: Literal["auto", "on", "off"] = "off",
+        compile: Compile = "off",
         steps_ahead: int = 0,
     ) -> None:
         """Move the trained parameters of `modules` onto flat vectors, one for each objective.

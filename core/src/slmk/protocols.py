@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from slmk.batch import Act, Obs, Sample, Step, Transition
+from slmk.config import Compile
 from slmk.env_info import EnvInfo
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Parts:
     """Normalizers by role, without observations: those of the spec among ``AlgorithmConfig.normalizers``."""
     generator: torch.Generator
     """The stream from which actions and minibatches are drawn."""
-    compile: Literal["auto", "on", "off"]
+    compile: Compile
     """Whether to compile update steps, for `Learner`."""
     env_steps: int
     """The budget of this run, to turn counts of environment steps into `progress`; 0 if unknown."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from slmk.batch import Obs, Sample
-from slmk.config import AlgorithmConfig
+from slmk.config import AlgorithmConfig, Compile
 from slmk.env_info import EnvInfo
 from slmk.model import Model
 from slmk.protocols import Parts, Role
@@ -42,8 +42,6 @@ BOX = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([1.0, 10.0], np.flo
 """Two dimensions, neither of which is [−1, 1]."""
 MakeNetwork = Callable[[str, Mapping[str, spaces.Space[Any]], Role, torch.Generator], nn.Module]
 """From the name of a role, what the network reads, the role and a random stream."""
-Compile = Literal["auto", "on", "off"]
-"""See `slmk.protocols.Parts`."""
 distributions: Any = torch.distributions
 """Without types, which torch does not give for them."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from unittest import mock
 
 import torch
@@ -11,7 +11,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from slmk.batch import Act, Transition
-from slmk.config import AlgorithmConfig
+from slmk.config import AlgorithmConfig, Compile
 from slmk.env_info import EnvInfo
 from slmk.model import Model
 from slmk.protocols import Parts
@@ -38,8 +38,6 @@ ENVS = 3
 """Environments of what `assemble` makes (N)."""
 WIDTH = 4
 """Numbers in an observation, the group ``obs``."""
-Compile = Literal["auto", "on", "off"]
-"""See `slmk.protocols.Parts`."""
 distributions: Any = torch.distributions
 """Without types, which torch does not give for them."""
 
