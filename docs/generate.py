@@ -54,6 +54,7 @@ _ALIASES = (
     (batch, "Obs"),
     (protocols, "Metrics"),
     (config, "Schedule"),
+    (config, "Compile"),
     (config, "NonNegative"),
     (config, "Positive"),
     (config, "PositiveInt"),
