@@ -1,6 +1,7 @@
 """Contracts of memories, networks, normalizers, reporters, launchers and environments: each defect fails its check."""
 
 import json
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -209,6 +210,13 @@ class RemembersWithoutLooking(Elman):
 
     def advance(self, obs):
         return obs["carry"].clone()
+
+
+class RemembersActions(Elman):
+    """Takes a role's extra inputs for observations."""
+
+    def __init__(self, config, inputs, role, generator):
+        super().__init__(config, inputs, replace(role, extra={}), generator)
 
 
 class MovesWhenUsed(Running):
@@ -430,6 +438,7 @@ BROKEN = {
         LearnsNothingOfTime: {"learns_through_time"},
         StatesTheWrongWidth: {"remembers_so_much", "unrolls_as_it_steps"},
         RemembersWithoutLooking: {"remembers_so_much", "unrolls_as_it_steps"},
+        RemembersActions: {"remembers_observations_alone"},
     },
     "normalizer": {
         MovesWhenUsed: {"is_frozen", "identity_before_data", "inverse"},

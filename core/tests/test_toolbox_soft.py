@@ -8,7 +8,6 @@ import torch
 from gymnasium import spaces
 from torch import distributions as reference
 
-from slmk import Model
 from slmk.errors import SpecError
 from slmk.toolbox.distributions import Categorical, TanhNormal
 from slmk.toolbox.scaling import weighted_mean
@@ -118,22 +117,6 @@ def test_other_spaces_are_refused(space):
     """Without finite bounds, or of another kind, there is an error that says what is expected."""
     with pytest.raises(SpecError, match="Box of floats with finite bounds"):
         soft_roles(space, 2)
-
-
-def test_recurrent_critics_of_continuous_actions_are_refused():
-    """They would have to remember actions; a recurrent actor, or critic of discrete actions, is welcome."""
-
-    class Remembering(torch.nn.Linear):
-        carry = 3
-
-    plain, remembering = torch.nn.Linear(1, 1), Remembering(1, 1)
-    groups = {"actor": ("obs",), "critic": ("obs",)}
-    one = Model({"actor": remembering, "critic": plain}, groups, {})
-    other = Model({"actor": plain, "critic": remembering}, groups, {})
-    assert soft_actions(BOX, one).dimensions == 2
-    assert soft_actions(spaces.Discrete(2), other).values == 2
-    with pytest.raises(SpecError, match=r"network\.critic\.name: the critic of continuous actions cannot be recurrent"):
-        soft_actions(BOX, other)
 
 
 def test_bootstrapping_stops_where_the_task_ended():

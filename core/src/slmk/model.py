@@ -59,11 +59,12 @@ class Model(nn.Module):
     def advance(self, obs: Obs) -> dict[str, Tensor]:
         """What each recurrent network remembers after `obs`, (N, width) by the name of its group.
 
-        Networks of which `obs` has no carry are left out: a policy alone does not need the critic's.
+        Networks of which `obs` has no carry are left out: a policy alone does not need the critic's. So are inputs that
+        are no observations (`Role.extra`), such as the action of which a critic is asked: these are not remembered.
         """
         roles = {f"{CARRY}{role}": role for role in self.recurrent}
         return {
-            name: self._roles[role][0].advance(self._inputs(role, obs))  # type: ignore[operator]
+            name: self._roles[role][0].advance(self._inputs(role, obs, observed=True))  # type: ignore[operator]
             for name, role in roles.items()
             if name in obs
         }
@@ -79,11 +80,15 @@ class Model(nn.Module):
         copy = deepcopy(network).requires_grad_(False)
         return Model({role: copy}, {role: tuple(name for name, _ in groups)}, dict(self.normalizers.items()))
 
-    def _inputs(self, role: str, obs: Obs) -> Obs:
-        """The groups that the role's network reads; a recurrent one gets its own memory as ``carry``."""
+    def _inputs(self, role: str, obs: Obs, *, observed: bool = False) -> Obs:
+        """The groups that the role's network reads; a recurrent one gets its own memory as ``carry``.
+
+        With `observed`, extra inputs need not be there.
+        """
         inputs = {
             name: obs[name] if normalizer is None else normalizer(obs[name])
             for name, normalizer in self._roles[role][1]
+            if not observed or name in obs
         }
         if role in self.recurrent:
             inputs["carry"], inputs[FIRST] = obs[f"{CARRY}{role}"], obs[FIRST]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from slmk.testing.subject import Subject
 __all__ = [
     "INPUTS",
     "OUTPUTS",
+    "STATE",
     "build_network",
     "called_with",
     "draw_inputs",
@@ -43,15 +45,24 @@ STATE = ("carry", FIRST)
 """Groups that are a recurrent network's own state; see `slmk.recurrence`."""
 
 
-def build_network(subject: Subject, inputs: Inputs, seed: int = 0, ensemble: int = 0) -> nn.Module:
+def build_network(
+    subject: Subject, inputs: Inputs, seed: int = 0, ensemble: int = 0, extra: Inputs = MappingProxyType({})
+) -> nn.Module:
     """The network under test, for a role with five outputs; its own state, if among `inputs`, is no group it reads.
+
+    Args:
+        subject: the network.
+        inputs: observation groups.
+        seed: of its weights.
+        ensemble: members, if any.
+        extra: inputs of the role besides (`slmk.protocols.Role.extra`).
 
     Raises:
         SpecError: it cannot read these groups, or have members.
     """
     groups = {name: space for name, space in inputs.items() if name not in STATE}
-    role, generator = Role(OUTPUTS, ensemble=ensemble), torch.Generator().manual_seed(seed)
-    return subject.target()(subject.config(), groups, role, generator)  # type: ignore[no-any-return]
+    role, generator = Role(OUTPUTS, extra=extra, ensemble=ensemble), torch.Generator().manual_seed(seed)
+    return subject.target()(subject.config(), {**groups, **extra}, role, generator)  # type: ignore[no-any-return]
 
 
 def called_with(network: nn.Module, groups: Inputs) -> Inputs:

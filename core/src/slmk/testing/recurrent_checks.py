@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 
 from slmk.batch import FIRST, Obs
+from slmk.errors import SpecError
 from slmk.testing.compare import copy_of, first_difference
-from slmk.testing.network_inputs import Inputs, build_network, draw_inputs, draw_sequences, supported_inputs
+from slmk.testing.network_inputs import (
+    STATE,
+    Inputs,
+    build_network,
+    called_with,
+    draw_inputs,
+    draw_sequences,
+    supported_inputs,
+)
 from slmk.testing.subject import Skip, Subject
 
 __all__ = [
     "RECURRENT_CHECKS",
     "check_net_forgets_where_episodes_begin",
     "check_net_learns_through_time",
+    "check_net_remembers_observations_alone",
     "check_net_remembers_so_much",
     "check_net_unrolls_as_it_steps",
 ]
 
 LENGTH, BATCH = 5, 3
+EXTRA = {"action": spaces.Box(-1, 1, (2,), np.float32)}
+"""What a critic of continuous actions reads besides observations."""
 BEGIN = 2
 """The step of a sequence at which an episode begins."""
 
@@ -84,6 +98,27 @@ def check_net_learns_through_time(subject: Subject) -> None:
             assert at_start.any(), f"no gradient flows from the last step back to {name!r} at the first one"
 
 
+def check_net_remembers_observations_alone(subject: Subject) -> None:
+    """A role's extra inputs, such as actions, matter in their own step alone, and `advance` does without them."""
+    inputs, _ = _remembering(subject)
+    groups = {name: space for name, space in inputs.items() if name not in STATE}
+    try:
+        network = build_network(subject, groups, extra=EXTRA)
+    except SpecError as error:
+        raise Skip(f"it refuses extra inputs: {error}") from error
+    obs = draw_sequences({**called_with(network, groups), **EXTRA}, LENGTH, BATCH)
+    obs[FIRST] = torch.zeros_like(obs[FIRST])
+    other = {**obs, **{name: torch.cat([-obs[name][:1], obs[name][1:]]) for name in EXTRA}}
+    with torch.no_grad():
+        before, after = network(obs), network(other)
+        single = {name: x if name == "carry" else x[0] for name, x in obs.items()}
+        carry = _advance(network, single)
+        alone = _advance(network, {name: x for name, x in single.items() if name not in EXTRA})
+    assert not torch.allclose(before[0], after[0]), "an extra input does not matter to the features of its step"
+    assert torch.allclose(before[1:], after[1:], atol=1e-6), "an extra input matters to the features of later steps"
+    assert torch.equal(carry, alone), "what is remembered depends on an extra input"
+
+
 def _remembering(subject: Subject) -> tuple[Inputs, nn.Module]:
     """The network and what it is called with, where it remembers anything."""
     inputs = next(_all_remembering(subject))
@@ -118,5 +153,6 @@ RECURRENT_CHECKS = (
     check_net_unrolls_as_it_steps,
     check_net_forgets_where_episodes_begin,
     check_net_learns_through_time,
+    check_net_remembers_observations_alone,
 )
 """All of these checks."""

@@ -66,7 +66,7 @@ class ElmanConfig(NetworkConfig):
 
 
 class Elman(nn.Module):
-    """A layer that hears itself, h' = tanh(W x + U h), and a linear one that reads h'. Orthogonal weights."""
+    """A layer that hears itself, h' = tanh(W x + U h), and a linear one that reads h' and the role's extra inputs."""
 
     def __init__(
         self,
@@ -81,18 +81,24 @@ class Elman(nn.Module):
             SpecError: a group is neither a Box nor MultiBinary.
         """
         super().__init__()
-        self._read, self._members = _Reader(inputs), role.ensemble
+        observed = {name: space for name, space in inputs.items() if name not in role.extra}
+        self._read, self._members = _Reader(observed), role.ensemble
+        self._read_extra = _Reader({name: inputs[name] for name in role.extra})
         self.window, self.carry = config.window, config.width * max(1, role.ensemble)
         self.weight = _orthogonal(self._read.width, config.width, 1.0, generator, role.ensemble)
         self.weight_state = _orthogonal(config.width, config.width, 1.0, generator, role.ensemble)
         self.bias = _zeros(config.width, role.ensemble)
-        self.weight_out = _orthogonal(config.width, role.outputs, role.gain, generator, role.ensemble)
+        width = config.width + self._read_extra.width
+        self.weight_out = _orthogonal(width, role.outputs, role.gain, generator, role.ensemble)
         self.bias_out = _zeros(role.outputs, role.ensemble)
 
     def forward(self, obs: Obs, members: Tensor | None = None) -> Tensor:
         """Single steps, or sequences where the carry lacks their axis, to (*batch, outputs); see `slmk.recurrence`."""
         first = obs[FIRST]
         hidden = self._step(obs) if obs["carry"].dim() > first.dim() else self._unroll(obs)
+        if self._read_extra.width:
+            extra = self._read_extra(obs).reshape(-1, self._read_extra.width)
+            hidden = torch.cat([hidden, extra.expand(*hidden.shape[:-1], -1)], -1)
         out = hidden @ self.weight_out + self.bias_out
         out = out.reshape(*out.shape[:-2], *first.shape, out.shape[-1])
         return out if members is None else out[members]

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from slmk.batch import Obs, Sample
 from slmk.errors import Problem, SpecError
-from slmk.model import Model
 from slmk.protocols import Role
 from slmk.toolbox.distributions import Categorical, Distribution, Normal
 from slmk.toolbox.heads import DiscreteHead, Gaussian, action_head
@@ -175,18 +174,20 @@ class SampledActions(SoftActions):
         return self.low + self.width * share.uniform_(generator=generator)
 
 
-def soft_actions(space: spaces.Space[Any], model: Model | None = None) -> SoftActions:
-    """What losses need to know of the actions in `space`, and of the `model` that is to judge them.
+def soft_actions(space: spaces.Space[Any]) -> SoftActions:
+    """What losses need to know of the actions in `space`.
 
     Raises:
-        SpecError: the space is neither Discrete nor a Box with finite bounds; or a critic that reads actions is
-            recurrent, which would have to remember actions too, while the run follows observations alone.
+        SpecError: the space is neither Discrete nor a Box with finite bounds.
     """
-    actions = _actions_of(space)
-    if model is not None and "critic" in model.recurrent and actions.extra:
-        message = "the critic of continuous actions cannot be recurrent; the actor can"
-        raise SpecError([Problem(message, "network.critic.name", hint="choose 'mlp'")])
-    return actions
+    match space:
+        case spaces.Discrete():
+            return CountedActions(space)
+        case spaces.Box() if np.issubdtype(space.dtype, np.floating) and space.is_bounded("both"):
+            return SampledActions(space)
+    message = "soft actor-critics cannot act in this action space"
+    expected = "Discrete, or a Box of floats with finite bounds"
+    raise SpecError([Problem(message, "env", expected=expected, found=str(space))])
 
 
 def soft_roles(space: spaces.Space[Any], critics: int) -> dict[str, Role]:
@@ -195,7 +196,7 @@ def soft_roles(space: spaces.Space[Any], critics: int) -> dict[str, Role]:
     Raises:
         SpecError: see `soft_actions`.
     """
-    actions, actor = _actions_of(space), Role(action_head(space, gaussian=GAUSSIAN).outputs)
+    actions, actor = soft_actions(space), Role(action_head(space, gaussian=GAUSSIAN).outputs)
     return {"actor": actor, "critic": Role(actions.values, extra=actions.extra, ensemble=critics)}
 
 
@@ -212,14 +213,3 @@ def batch_of(sample: Sample) -> Batch:
 
 def _count(obs: Obs) -> int:
     return len(next(iter(obs.values())))
-
-
-def _actions_of(space: spaces.Space[Any]) -> SoftActions:
-    match space:
-        case spaces.Discrete():
-            return CountedActions(space)
-        case spaces.Box() if np.issubdtype(space.dtype, np.floating) and space.is_bounded("both"):
-            return SampledActions(space)
-    message = "soft actor-critics cannot act in this action space"
-    expected = "Discrete, or a Box of floats with finite bounds"
-    raise SpecError([Problem(message, "env", expected=expected, found=str(space))])

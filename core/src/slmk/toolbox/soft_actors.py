@@ -56,7 +56,7 @@ class SoftActor(Actor):
             SpecError: see `slmk.toolbox.soft.soft_actions`.
         """
         super().__init__(model, env, gaussian=GAUSSIAN)
-        self.actions = soft_actions(env.action_space, model).to(env.device)
+        self.actions = soft_actions(env.action_space).to(env.device)
         self.temperature = Temperature.of(options.temperature, options.temperature_init).to(env.device)
         self.target_entropy = target_entropy(options.target_entropy, env.action_space, per_dimension=per_dimension)
 

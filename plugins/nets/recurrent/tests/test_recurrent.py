@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from slmk import Learner, Obs
+from slmk import Learner, Obs, SpecError
 from slmk.protocols import Role
 from slmk_net_recurrent import RecurrentConfig
 from slmk_net_recurrent.recurrent import Recurrent
@@ -119,6 +119,35 @@ def test_single_steps_have_any_leading_axes(batch: tuple[int, ...], ensemble: in
     }  # fmt: skip
     assert net(obs).shape == (*([2] if ensemble else []), *batch, 2)
     assert net.advance(obs).shape == (*batch, net.carry)
+
+
+@pytest.mark.parametrize("ensemble", [0, 3])
+def test_an_action_joins_what_is_remembered(ensemble: int) -> None:
+    """A role's extra input is read by the head: features are those of a network whose cell never saw it."""
+    role = Role(2, extra={"action": spaces.Box(-1, 1, (2,))}, ensemble=ensemble)
+    config = RecurrentConfig(hidden=5, encoder=(7,), head=(6,))
+    net = Recurrent(config, INPUTS | dict(role.extra), role, torch.Generator().manual_seed(0))
+    observer = Recurrent(RecurrentConfig(hidden=5, encoder=(7,)), INPUTS, Role(5, ensemble=ensemble), torch.Generator())
+    p = dict(net.named_parameters())
+    cell = {name: x for name, x in p.items() if name in dict(observer.named_parameters()) and "out" not in name}
+    eye = torch.eye(5).expand(*([ensemble] if ensemble else []), 5, 5)
+    zero = torch.zeros_like(observer.get_parameter("bias_out"))
+    observer.load_state_dict({**cell, "weight_out": eye, "bias_out": zero})
+    obs = sequences(net)
+    action = torch.rand(LENGTH, BATCH, 2)
+    h = observer(obs)
+    rows = torch.cat([h, action.expand(*h.shape[:-1], 2)], -1).flatten(-3, -2)
+    hidden = torch.tanh(rows @ p["weight_head_0"] + p["bias_head_0"])
+    expected = (hidden @ p["weight_out"] + p["bias_out"]).unflatten(-2, (LENGTH, BATCH))
+    torch.testing.assert_close(net(obs | {"action": action}), expected)
+
+
+def test_an_action_needs_a_head() -> None:
+    """Without a layer after the cell, the best action would not depend on what is remembered."""
+    role = Role(1, extra={"action": spaces.Box(-1, 1, (2,))})
+    with pytest.raises(SpecError, match="action would only be added") as error:
+        Recurrent(RecurrentConfig(), INPUTS | dict(role.extra), role, torch.Generator())
+    assert error.value.problems[0].hint == "set head = [64]"
 
 
 @pytest.mark.parametrize("kind", CELLS)

@@ -12,10 +12,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from slmk import Obs
+from slmk import Obs, Problem, SpecError
 from slmk.batch import FIRST
 from slmk.protocols import Role
-from slmk.toolbox.encoding import encoder
+from slmk.toolbox.encoding import Encode, encoder
 from slmk.toolbox.layers import ACTIVATIONS, affine, linear
 from slmk_net_recurrent import RecurrentConfig
 from slmk_net_recurrent.cells import CELLS, cell_parameters
@@ -24,12 +24,17 @@ __all__ = ["Recurrent"]
 
 Weights = Mapping[str, Tensor]
 """Parameters by name; those of an ensemble, or of some of its members, with an axis in front."""
+Encoders = tuple[tuple[str, Encode], ...]
+"""Groups by name, in order, and how each becomes a vector."""
 Names = tuple[str, str]
 """Of the weight and the bias of a layer."""
 
 
 class Recurrent(nn.Module):
     """Observation groups, joined in order, through layers, a cell and layers to ``role.outputs`` features.
+
+    Extra inputs of the role, such as the action of which a critic is asked, join after the cell: what is remembered is
+    the history of observations, and serves any action.
 
     Rows that bring a carry each are single steps. Where there is one carry for a whole sequence, the network unrolls:
     everything but the cell is computed for all steps at once.
@@ -48,20 +53,29 @@ class Recurrent(nn.Module):
         """See `slmk.hookspecs.slmk_networks`.
 
         Raises:
-            SpecError: a group's space cannot become a vector.
+            SpecError: a group's space cannot become a vector; or extra inputs would meet what is remembered in the
+                last, linear layer.
         """
         super().__init__()
         self._cell, self._hidden, self._members = CELLS[config.cell], config.hidden, role.ensemble
         self._activation = ACTIVATIONS[config.activation]
-        encoders = {name: encoder(name, space) for name, space in inputs.items()}
-        self._encoders = tuple((name, encode) for name, (encode, _) in encoders.items())
+        if role.extra and not config.head:
+            message = f"{' and '.join(role.extra)} would only be added to what is remembered: there is no layer between"
+            expected, hint = "a head of one layer or more", "set head = [64]"
+            raise SpecError([Problem(message, "network", expected=expected, hint=hint)])
+        observed = {name: encoder(name, space) for name, space in inputs.items() if name not in role.extra}
+        extra = {name: encoder(name, inputs[name]) for name in role.extra}
+        self._encoders, self._extra = (
+            tuple((name, encode) for name, (encode, _) in each.items()) for each in (observed, extra)
+        )
+        width, extra_width = (sum(width for _, width in each.values()) for each in (observed, extra))
         self.window = config.window
         """Steps through which gradients flow."""
         self.carry = max(1, role.ensemble) * self._cell.states * config.hidden
         """Width of what is remembered: the carries of all members, one after the other."""
 
-        before = (sum(width for _, width in encoders.values()), *config.encoder)
-        after = (config.hidden, *config.head)
+        before = (width, *config.encoder)
+        after = (config.hidden + extra_width, *config.head)
         layer = partial(linear, scheme=config.init, generator=generator, ensemble=role.ensemble)
         gain = math.sqrt(2) if config.init == "orthogonal" else 1.0
         self._before = [
@@ -86,11 +100,11 @@ class Recurrent(nn.Module):
             carry = self._step(from_input, carry, weights)
         else:
             carry = self._unroll(from_input, carry, first.reshape(len(first), -1), weights)
-        features = _map(self._layers(self._output(carry), weights, self._after), weights, self._out)
+        features = _map(self._layers(self._with_extra(carry, obs), weights, self._after), weights, self._out)
         return features.reshape(*features.shape[:-2], *first.shape, features.shape[-1])
 
     def advance(self, obs: Obs) -> Tensor:
-        """What the network remembers after one step, (*batch, carry)."""
+        """What the network remembers after one step, (*batch, carry); extra inputs of the role may be missing."""
         weights = self._of(None)
         after = self._step(self._from_input(obs, weights), self._carries(obs, None), weights)
         return (after.transpose(0, 1) if self._members else after).reshape(obs["carry"].shape)
@@ -117,9 +131,16 @@ class Recurrent(nn.Module):
 
     def _from_input(self, obs: Obs, weights: Weights) -> Tensor:
         """What the groups give to the gates of the cell, (R, gates · H)."""
-        encoded = [encode(obs[name]) for name, encode in self._encoders]
-        x = encoded[0] if len(encoded) == 1 else torch.cat(encoded, -1)
-        return _map(self._layers(x.reshape(-1, x.shape[-1]), weights, self._before), weights, self._input)
+        x = _rows(obs, self._encoders)
+        return _map(self._layers(x, weights, self._before), weights, self._input)
+
+    def _with_extra(self, carry: Tensor, obs: Obs) -> Tensor:
+        """h, joined with the extra inputs of each step, (R, H + extra)."""
+        h = self._output(carry)
+        if not self._extra:
+            return h
+        extra = _rows(obs, self._extra)
+        return torch.cat([h, extra.expand(*h.shape[:-1], extra.shape[-1])], -1)
 
     def _layers(self, x: Tensor, weights: Weights, names: Sequence[Names]) -> Tensor:
         for each in names:
@@ -148,6 +169,13 @@ class Recurrent(nn.Module):
         for each, parameter in zip(names, layer, strict=True):
             self.register_parameter(each, parameter)
         return names
+
+
+def _rows(obs: Obs, encoders: Encoders) -> Tensor:
+    """Some groups as rows of one vector each, (R, width)."""
+    encoded = [encode(obs[name]) for name, encode in encoders]
+    x = encoded[0] if len(encoded) == 1 else torch.cat(encoded, -1)
+    return x.reshape(-1, x.shape[-1])
 
 
 def _map(x: Tensor, weights: Weights, names: Names) -> Tensor:
