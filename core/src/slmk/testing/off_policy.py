@@ -169,7 +169,7 @@ def check_gradients(
     found = torch.autograd.grad(loss, list(mine.values()))
     right = torch.autograd.grad(expected, [copies[name] for name in mine])
     given = {name: x.double() for name, x in zip(mine, found, strict=True)}
-    torch.testing.assert_close(given, dict(zip(mine, right, strict=True)), rtol=rtol, atol=1e-5)
+    torch.testing.assert_close(given, dict(zip(mine, right, strict=True)), rtol=rtol, atol=rtol / 100)
 
 
 @torch.no_grad()

@@ -145,8 +145,8 @@ class Replay:
     def _sequences(self, ring: Ring, first: Tensor, gamma: float) -> Sample:
         """Steps of the same episode, (burn_in + L, B, …); where there are too few the last is repeated, for nothing.
 
-        From the beginning of an episode there is nothing to warm up, since its carry is not an old network's. Were the
-        first steps of episodes not trained there, nothing would train them.
+        A sequence that begins with its episode has nothing to remember and so nothing to warm up: all its steps count.
+        Otherwise no sequence would train the first steps of an episode.
         """
         place = torch.arange(self._length, device=first.device).unsqueeze(-1)
         steps = ring.reach(ring.onward(first, place))
