@@ -150,7 +150,8 @@ def check_net_state_round_trip(subject: Subject) -> None:
 
 def _check_compiled(network: nn.Module, obs: Obs) -> None:
     # A copy, since features such as batch normalisation may move buffers. The backend traces and compiles nothing.
-    compiled = torch.compile(copy.deepcopy(network), fullgraph=True, backend="aot_eager")
+    # Isolated, since torch gives up on code that was compiled for eight other networks before.
+    compiled = torch.compile(copy.deepcopy(network), fullgraph=True, backend="aot_eager", isolate_recompiles=True)  # type: ignore[call-overload]
     try:
         found, expected = compiled(obs), network(obs)
     except Exception as error:
