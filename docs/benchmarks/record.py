@@ -11,8 +11,10 @@ algorithms show results too: run ``python docs/generate.py`` (`make docs`) after
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ MEASURES = {"final_return_ma": "", "final_eval_return": " (evaluation)"}
 """What is said behind a score that is not the usual one."""
 SETTINGS = ("run", "env", "algorithm", "memory", "network", "normalizer")
 """Sections on which a score depends."""
+CHANGES = ("-s", "--set", "--seeds")
+"""Options of ``slmk run`` that change what is run."""
 KEPT = ("created", "commit", "dirty", "python", "platform", "cores", "device", "versions", "seeds", "env_steps", "env")
 
 
@@ -45,9 +49,17 @@ def record(run: Path) -> Path:
     about = {key: manifest[key] for key in KEPT}
     path = RESULTS / name.with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"spec": f"specs/{name}", "command": f"slmk run specs/{name}", **about, "summary": summary}
+    command = shlex.join(["slmk", "run", f"specs/{name}", *_changes(manifest["command"])])
+    document = {"spec": f"specs/{name}", "command": command, **about, "summary": summary}
     path.write_text(json.dumps(document, indent=1) + "\n")
     return path
+
+
+def _changes(command: list[str]) -> Iterator[str]:
+    """What a command changed of its spec: the spec of that commit may have had other settings than it has now."""
+    for option, value in pairwise(command):
+        if option in CHANGES:
+            yield from (option, value)
 
 
 def results() -> Iterator[dict[str, Any]]:
