@@ -57,9 +57,10 @@ def record(run: Path) -> Path:
 
 def _changes(command: list[str]) -> Iterator[str]:
     """What a command changed of its spec: the spec of that commit may have had other settings than it has now."""
-    for option, value in pairwise(command):
+    for word, following in pairwise([*command, ""]):
+        option, joined, value = word.partition("=")
         if option in CHANGES:
-            yield from (option, value)
+            yield from (option, value if joined else following)
 
 
 def results() -> Iterator[dict[str, Any]]:

@@ -240,6 +240,8 @@ class SoftReference:
         self.action_space, self.batch, self.noise = action_space, batch, noise.double()
         self.actor, self.critic = (in_float64(algorithm.model.networks[role]) for role in ("actor", "critic"))
         """Copies that take gradients."""
+        self.target = in_float64(algorithm.target.networks["critic"]) if hasattr(algorithm, "target") else self.critic
+        """Of the critics that are bootstrapped from."""
         self.alpha = algorithm.actor.temperature().item()
 
     def policy(self, features: Tensor, obs: Obs, noise: Tensor) -> SoftPolicy:

@@ -12,7 +12,6 @@ from slmk.testing.off_policy import (
     assemble,
     check_gradients,
     check_warm_up,
-    in_float64,
     least,
     random_sample,
     scatter,
@@ -41,10 +40,6 @@ def rlpd(action_space=BOX, *, num_envs=1, env_steps=0, **options) -> RLPD:
 
 class Reference(SoftReference):
     """The losses with networks written out and each critic on its own."""
-
-    def __init__(self, algorithm, action_space, batch, noise):
-        super().__init__(algorithm, action_space, batch, noise)
-        self.target = in_float64(algorithm.target.networks["critic"])
 
     def q(self, p, members, x):
         """Linear, layer normalisation, tanh, linear: (B, K) of each of these members of an ensemble."""

@@ -18,7 +18,6 @@ from slmk.testing.off_policy import (
     check_gradients,
     check_warm_up,
     fold,
-    in_float64,
     least,
     random_sample,
     scatter,
@@ -50,10 +49,6 @@ def moved(action_space=BOX, **options) -> SAC:
 
 class Reference(SoftReference):
     """The formulas of the papers, with networks written out and each critic on its own."""
-
-    def __init__(self, algorithm, action_space, batch, noise):
-        super().__init__(algorithm, action_space, batch, noise)
-        self.target = in_float64(algorithm.target.networks["critic"])
 
     @staticmethod
     def mlp(p, x):
