@@ -103,6 +103,18 @@ def test_more_environments_than_memory_holds_are_refused(monkeypatch):
     assert 130 <= int(caught.value.problems[0].hint.removeprefix("there is room for ")) <= 170
 
 
+def test_pictures_of_more_environments_than_memory_holds_are_refused_before_the_renderer_is_made(monkeypatch):
+    """By the pixels that Warp keeps: 16 KiB for 64 × 64 of them in colour, 4 KiB for 32 × 32."""
+    from mujoco_playground import registry
+
+    monkeypatch.setattr(room, "free_memory", lambda device: 2**20)
+    monkeypatch.setattr(registry, "load", lambda *args, **options: pytest.fail("the environment was made"))
+    for resolution, fits in ([64, 64], 64), ([32, 32], 256):
+        with pytest.raises(SpecError, match=r"env\.num_envs: 4,096 environments need") as caught:
+            make(num_envs=4096, vision=True, overrides={"vision_config": {"cam_res": resolution}})
+        assert caught.value.problems[0].hint == f"there is room for {fits}"
+
+
 def test_a_device_that_jax_lacks_is_named():
     """This machine's JAX has a CPU only."""
     config = PlaygroundConfig(id="CartpoleBalance", num_envs=1)

@@ -54,7 +54,7 @@ class PlaygroundEnv:
         """
         self._config = config
         self._device = jax_device(device)
-        self._simulation = make(config, self._device)
+        self._simulation = make(config, device)
         self._seed = seed
         self._carry: Carry | None = None
         self._steps = 0

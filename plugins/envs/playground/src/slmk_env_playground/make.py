@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import jax
+import torch
 from mujoco_playground import registry
 
 from slmk.errors import Problem, SpecError, did_you_mean
+from slmk.toolbox.room import require_memory
 from slmk.toolbox.tables import flattened
+from slmk_env_playground.arrays import jax_device
 from slmk_env_playground.assets import provide_menagerie
 from slmk_env_playground.simulation import CHUNKS, Simulation
 
@@ -28,12 +32,14 @@ OPTIONS = {"impl": "impl", "action_repeat": "action_repeat", "vision": "vision",
 """What configs of environments call what is an option of the backend."""
 
 
-def make(config: PlaygroundConfig, device: jax.Device) -> Simulation:
+def make(config: PlaygroundConfig, device: torch.device) -> Simulation:
     """The simulation that the options describe; the same one for the same options, so that it is compiled once.
 
     Raises:
-        SpecError: the id or an override is unknown, or Playground refuses a value.
+        SpecError: the id or an override is unknown, Playground refuses a value, JAX has no such device, or there is no
+            room for the pictures of so many environments.
     """
+    place = jax_device(device)
     if config.id not in registry.ALL_ENVS:
         raise SpecError([_unknown(config.id)])
     known = flattened(registry.get_default_config(config.id).to_dict())
@@ -41,12 +47,13 @@ def make(config: PlaygroundConfig, device: jax.Device) -> Simulation:
     problems = [*_problems(config.id, flat, known), *_vision_problems(config, known)]
     if problems:
         raise SpecError(problems)
-    warp = config.vision or device.platform == "gpu"
+    warp = config.vision or place.platform == "gpu"
     if "impl" in known:
         flat["impl"] = ("warp" if warp else "jax") if config.impl == "auto" else config.impl
     if config.vision:
         # Warp draws for so many environments as it was made for, neither more nor fewer.
         flat |= {"vision": True, "vision_config.nworld": config.num_envs}
+        require_memory(config.num_envs, picture_bytes(known | flat), device)
     return _simulation(
         config.id,
         json.dumps(flat, sort_keys=True),
@@ -55,7 +62,7 @@ def make(config: PlaygroundConfig, device: jax.Device) -> Simulation:
         config.action_repeat or int(known.get("action_repeat", 1)),
         config.reset == "full",
         config.randomize,
-        device,
+        place,
     )
 
 
@@ -127,6 +134,19 @@ def _vision_problems(config: PlaygroundConfig, known: Mapping[str, Any]) -> Iter
 def drawn() -> list[str]:
     """The environments whose config speaks of pictures; Playground refuses them for those with sparse rewards."""
     return [name for name in registry.ALL_ENVS if "vision_config" in registry.get_default_config(name)]
+
+
+def picture_bytes(config: Mapping[str, Any]) -> int:
+    """What Warp's renderer keeps of the pictures of one environment: four bytes of colour, and four of depth, a pixel.
+
+    Args:
+        config: of the environment, by dotted keys. Cameras with resolutions of their own count with the first one's.
+    """
+    resolution = config["vision_config.cam_res"]
+    if isinstance(resolution[0], list | tuple):
+        resolution = resolution[0]
+    pictures = sum((*config["vision_config.render_rgb"], *config["vision_config.render_depth"]))
+    return 4 * prod(resolution) * pictures
 
 
 def _fits(value: Any, default: Any) -> bool:
