@@ -35,6 +35,17 @@ class Count(nn.Module):
     advance = forward
 
 
+class Priced(Sum):
+    """The same less the action of which it is asked; it cannot remember where there is an action."""
+
+    def forward(self, obs):
+        return super().forward(obs) - obs["action"]
+
+    def advance(self, obs):
+        assert "action" not in obs
+        return super().forward(obs)
+
+
 class Flat(nn.Module):
     """Remembers nothing."""
 
@@ -128,6 +139,15 @@ def test_a_model_hands_each_role_its_own_memory():
     assert {name: x.tolist() for name, x in model.advance(obs).items()} == {"carry/a": [[6.0]], "carry/b": [[8.0, 9.0]]}
     assert model.recurrent == {"a": 1, "b": 2}
     assert model.windows.length == 5
+
+
+def test_a_model_hands_a_role_its_extra_inputs_but_does_not_have_them_remembered():
+    """The feature depends on the action of which is asked; what is remembered does not, though it is at hand."""
+    model = Model({"q": Priced()}, {"q": ("obs",)}, {}, {"q": ("action",)})
+    obs = {**numbers(1), "action": torch.tensor([[10.0]]), "carry/q": torch.tensor([[5.0]]), "first": FALSE}
+    assert model("q", obs).tolist() == [[-4.0]]
+    assert model.target("q")("q", obs).tolist() == [[-4.0]]
+    assert model.advance(obs)["carry/q"].tolist() == [[6.0]]
 
 
 def test_a_target_network_reads_the_memory_of_its_role():

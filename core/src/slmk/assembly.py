@@ -79,8 +79,9 @@ def build_agent(
     groups = {role: _groups_of(blueprint, role, env) for role in roles}
     model = Model(
         {role: _build_network(blueprint, role, roles[role], groups[role], env, streams, registry) for role in roles},
-        {role: (*groups[role], *roles[role].extra) for role in roles},
+        groups,
         _obs_normalizers(blueprint, env, {name for names in groups.values() for name in names}, registry),
+        {role: tuple(roles[role].extra) for role in roles},
     ).to(env.device)
     others = {role: part for role, part in blueprint.normalizers.items() if role != "obs"}
     parts = Parts(

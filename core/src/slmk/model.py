@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,20 +26,22 @@ class Model(nn.Module):
         networks: Mapping[str, nn.Module],
         groups: Mapping[str, tuple[str, ...]],
         normalizers: Mapping[str, nn.Module],
+        extra: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     ) -> None:
         """Put networks behind normalizers.
 
         Args:
             networks: the network of each role.
-            groups: what each role reads: observation groups, and the role's extra inputs after them.
+            groups: the observation groups that each role reads.
             normalizers: a normalizer for each observation group that has one.
+            extra: what a role reads besides, such as the action of which a critic is asked (`Role.extra`).
         """
         super().__init__()
         self.networks = nn.ModuleDict(networks)
         self.normalizers = nn.ModuleDict(normalizers)
         # What `forward` needs of each role, found once: walking through sub-modules costs as much as a small network.
         self._roles = {
-            role: (networks[role], tuple((name, normalizers.get(name)) for name in names))
+            role: (networks[role], tuple((name, normalizers.get(name)) for name in names), tuple(extra.get(role, ())))
             for role, names in groups.items()
         }
         self.recurrent: dict[str, int] = {
@@ -54,17 +57,21 @@ class Model(nn.Module):
         A role with ``ensemble`` members gives (members, *batch, outputs). Options are the network's own, such as
         ``members``, indices of those that are asked.
         """
-        return self._roles[role][0](self._inputs(role, obs), **options)  # type: ignore[no-any-return]
+        network, _, extra = self._roles[role]
+        inputs = self._observed(role, obs)
+        for name in extra:
+            inputs[name] = obs[name]
+        return network(inputs, **options)  # type: ignore[no-any-return]
 
     def advance(self, obs: Obs) -> dict[str, Tensor]:
         """What each recurrent network remembers after `obs`, (N, width) by the name of its group.
 
-        Networks of which `obs` has no carry are left out: a policy alone does not need the critic's. So are inputs that
-        are no observations (`Role.extra`), such as the action of which a critic is asked: these are not remembered.
+        Networks of which `obs` has no carry are left out: a policy alone does not need the critic's. So are extra inputs,
+        which are no observations and not remembered.
         """
         roles = {f"{CARRY}{role}": role for role in self.recurrent}
         return {
-            name: self._roles[role][0].advance(self._inputs(role, obs, observed=True))  # type: ignore[operator]
+            name: self._roles[role][0].advance(self._observed(role, obs))  # type: ignore[operator]
             for name, role in roles.items()
             if name in obs
         }
@@ -76,19 +83,16 @@ class Model(nn.Module):
 
     def target(self, role: str) -> Model:
         """A model of its own with a frozen copy of one network, behind the same normalizers: a target network."""
-        network, groups = self._roles[role]
+        network, groups, extra = self._roles[role]
         copy = deepcopy(network).requires_grad_(False)
-        return Model({role: copy}, {role: tuple(name for name, _ in groups)}, dict(self.normalizers.items()))
+        names = tuple(name for name, _ in groups)
+        return Model({role: copy}, {role: names}, dict(self.normalizers.items()), {role: extra})
 
-    def _inputs(self, role: str, obs: Obs, *, observed: bool = False) -> Obs:
-        """The groups that the role's network reads; a recurrent one gets its own memory as ``carry``.
-
-        With `observed`, extra inputs need not be there.
-        """
+    def _observed(self, role: str, obs: Obs) -> Obs:
+        """The groups that the role's network reads, normalised; a recurrent one gets its own memory as ``carry``."""
         inputs = {
             name: obs[name] if normalizer is None else normalizer(obs[name])
             for name, normalizer in self._roles[role][1]
-            if not observed or name in obs
         }
         if role in self.recurrent:
             inputs["carry"], inputs[FIRST] = obs[f"{CARRY}{role}"], obs[FIRST]

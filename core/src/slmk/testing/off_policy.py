@@ -61,12 +61,13 @@ def assemble(
     observed = {"obs": spaces.Box(-1, 1, (WIDTH,))}
     info = EnvInfo(num_envs, observed, action_space, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
-    networks, groups = {}, {}
-    for name, role in algorithm.roles(config, info).items():
-        inputs = observed | dict(role.extra)
-        networks[name] = network(name, inputs, role, generator)
-        groups[name] = tuple(inputs)
-    model = Model(networks, groups, dict(normalizers or {}))
+    roles = algorithm.roles(config, info)
+    model = Model(
+        {name: network(name, observed | dict(role.extra), role, generator) for name, role in roles.items()},
+        dict.fromkeys(roles, tuple(observed)),
+        dict(normalizers or {}),
+        {name: tuple(role.extra) for name, role in roles.items()},
+    )
     return algorithm(config, info, Parts(model, {}, generator, compile, env_steps, 0))
 
 
