@@ -10,10 +10,32 @@ from typing import Any
 import pytest
 import torch
 
+import slmk
 from slmk import world
+from slmk.registry import get_registry
 from slmk.streams import Streams
 
 MEMBER = Path(__file__).with_name("world_member.py")
+TRAININGS = Path(__file__).with_name("world_trainings.py")
+SPECS = Path(__file__).parent.parent / "specs"
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+TRAINED = (
+    "classic/reinforce_cartpole",
+    "classic/sarsa_cartpole",
+    "classic/a2c_cartpole",
+    "classic/ppo_cartpole",
+    "classic/ppo_gru_cartpole_positions",
+    "classic/sil_cartpole",
+    "classic/dqn_cartpole",
+    "classic/ddqn_per_cartpole",
+    "classic/dqn_gru_cartpole_positions",
+    "classic/sac_cartpole",
+    "classic/sac_gru_pendulum_positions",
+    "classic/crossq_pendulum",
+    "classic/rlpd_acrobot",
+    "envpool/ppo_cheetahrun_laptop",
+)
+"""A spec for every algorithm that learns, and for every way of learning from a memory."""
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +43,7 @@ def told(once) -> dict[str, Any]:
     """What each of two processes found, by rank, and what one alone found."""
 
     def ask(folder: Path) -> None:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-        for start in (torchrun, []):
+        for start in (TORCHRUN, ()):
             done = subprocess.run(
                 [sys.executable, *start, str(MEMBER), str(folder)], capture_output=True, text=True, timeout=300
             )
@@ -50,6 +71,35 @@ def test_processes_agree(told):
 def test_a_process_that_ends_is_missed(told):
     """The other says that one has ended, instead of showing gloo's words."""
     assert told["0"]["alone"] == "another process of this run has ended: what it said is the reason"
+
+
+@pytest.fixture(scope="module")
+def trained(once) -> dict[str, dict[str, float]]:
+    """How far two processes are apart after some updates, by spec."""
+
+    def train(folder: Path) -> None:
+        paths = [str(SPECS / f"{name}.toml") for name in TRAINED]
+        command = [sys.executable, *TORCHRUN, str(TRAININGS), str(folder / "apart.json"), *paths]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-4000:]
+
+    return json.loads((once("world-trainings", train) / "apart.json").read_text())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_algorithm_learns_the_same_in_all_processes(name, trained):
+    """Parameters and statistics are equal, bit for bit, though each process sees episodes of its own."""
+    apart = trained[str(SPECS / f"{name}.toml")]
+    assert apart["updates"] >= 6
+    assert apart["learned"] == 0
+    assert apart["seen"] > 0
+
+
+def test_every_algorithm_that_learns_is_among_them():
+    """A new one has to be added."""
+    algorithms = {slmk.load(SPECS / f"{name}.toml").algorithm.component.name for name in TRAINED}
+    ours = {row.name for row in get_registry().rows() if row.distribution.startswith("slmk-algo-")}
+    assert algorithms == ours - {"random"}
 
 
 def test_alone_nothing_happens():
