@@ -1,9 +1,9 @@
-"""The precision of matrix products."""
+"""The precision of matrix products, and of numbers near zero."""
 
 import pytest
 import torch
 
-from slmk.arithmetic import multiplies_in, set_matmul
+from slmk.arithmetic import flush_subnormals, multiplies_in, set_matmul
 
 CPU = torch.device("cpu")
 
@@ -42,3 +42,15 @@ def test_tf32_is_for_gpus():
     assert not multiplies_in("tf32", CPU)
     set_matmul("tf32")
     assert relative_error() < 1e-6
+
+
+def test_subnormal_numbers_are_zero_where_that_is_asked():
+    """1e-39 and what an operation makes so small; the smallest normal number stays."""
+    small = torch.tensor([1e-39, 1.2e-38, 1.0])
+    try:
+        flush_subnormals()
+        assert (small * 1.0).tolist() == [0.0, pytest.approx(1.2e-38), 1.0]
+        assert (torch.tensor([2e-38]) * 0.5).item() == 0.0
+    finally:
+        flush_subnormals(False)
+    assert (small * 1.0)[0].item() > 0

@@ -86,10 +86,11 @@ def _set_up_torch(config: RunConfig) -> None:
     import structlog
     import torch
 
-    from slmk.arithmetic import multiplies_in, set_matmul
+    from slmk.arithmetic import flush_subnormals, multiplies_in, set_matmul
     from slmk.assembly import resolve_device
 
     torch.set_num_threads(config.threads)
+    flush_subnormals()
     set_matmul(config.matmul)
     if not multiplies_in(config.matmul, resolve_device(config.device)):
         log = structlog.get_logger()
