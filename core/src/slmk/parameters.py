@@ -40,10 +40,12 @@ class Adam:
         if self.weight_decay:
             flat.mul_(1 - lr * self.weight_decay)
         count.add_(1)  # Of shape (1,): inductor (torch 2.13) loses an in-place change of a 0-dim CPU tensor.
-        # Through `stack`, since inductor would compute the powers anew for every few parameters.
-        bias1, bias2 = torch.stack([1 - beta**count for beta in (self.beta1, self.beta2)])
-        root = (second_moment / bias2.to(flat.dtype)).sqrt_().add_(self.eps)
-        flat.sub_(first_moment / root * (lr / bias1).to(flat.dtype))
+        bias1, bias2 = (1 - beta**count for beta in (self.beta1, self.beta2))
+        factors = [(lr / bias1).to(flat.dtype), bias2.rsqrt().to(flat.dtype)]
+        # Through `stack`, since inductor would compute them anew for every few parameters.
+        size, stretch = torch.stack(factors)
+        root = second_moment.sqrt().mul_(stretch).add_(self.eps)
+        flat.sub_(first_moment / root * size)
         return norm
 
 
