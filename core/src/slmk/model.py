@@ -66,8 +66,8 @@ class Model(nn.Module):
     def advance(self, obs: Obs) -> dict[str, Tensor]:
         """What each recurrent network remembers after `obs`, (N, width) by the name of its group.
 
-        Networks of which `obs` has no carry are left out: a policy alone does not need the critic's. So are extra inputs,
-        which are no observations and not remembered.
+        Networks of which `obs` has no carry are left out: a policy alone does not need the critic's. So are extra
+        inputs, which are no observations and not remembered.
         """
         roles = {f"{CARRY}{role}": role for role in self.recurrent}
         return {
