@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import slmk
-from slmk.arithmetic import flush_subnormals, multiplies_in, set_matmul
+from slmk.arithmetic import multiplies_in, set_matmul, subnormals_flushed
 from slmk.loop import iterate
 from slmk.run import Run
 
@@ -45,10 +45,9 @@ def ours(env_id: str, algorithm: dict, networks: dict, *, steps: int, matmul: st
 
     def train():
         set_matmul(matmul)
-        flush_subnormals()  # As a session does.
-        for _ in range(calls):
-            next(iterations)
-        flush_subnormals(False)
+        with subnormals_flushed():  # As in a session.
+            for _ in range(calls):
+                next(iterations)
         set_matmul("float32")
 
     while run.updates < 10:

@@ -42,7 +42,8 @@ def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
     # Before anything heavy is imported: import order matters to some simulators.
     blueprint.env.config.prepare()  # type: ignore[attr-defined]
     wanted = job.get("profile", False) and world.rank() == 0
-    with _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted), _signals() as caught:
+    profile = _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted)
+    with profile, _arithmetic(blueprint.run), _signals() as caught:
         return _run(blueprint, job, on_row, caught)
 
 
@@ -51,7 +52,6 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: li
     from slmk.loop import train
     from slmk.run import Run
 
-    _set_up_torch(blueprint.run)
     parent = Path(job["directory"])
     # The files of the first process are the run's; the others have checkpoints to go on from, and nothing else.
     directory = parent / (f"rank-{world.rank()}" if world.rank() else "") / f"seed-{job['seed']}"
@@ -82,19 +82,27 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: li
         run.close()
 
 
-def _set_up_torch(config: RunConfig) -> None:
+@contextmanager
+def _arithmetic(config: RunConfig) -> Iterator[None]:
+    """Compute as the spec says, and as before afterwards: the process may be the user's."""
     import structlog
     import torch
 
-    from slmk.arithmetic import flush_subnormals, multiplies_in, set_matmul
+    from slmk.arithmetic import multiplies_in, set_matmul, subnormals_flushed
     from slmk.assembly import resolve_device
 
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(config.threads)
-    flush_subnormals()
     set_matmul(config.matmul)
     if not multiplies_in(config.matmul, resolve_device(config.device)):
         log = structlog.get_logger()
         log.warning("no such arithmetic, products stay in float32", matmul=config.matmul, device=config.device)
+    try:
+        with subnormals_flushed():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
 
 
 def _summarise(run: Any, directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:

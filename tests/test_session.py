@@ -1,0 +1,39 @@
+"""What a run in the user's own process does to that process."""
+
+from pathlib import Path
+
+import torch
+
+from slmk import trial
+
+SPEC = Path(__file__).parent.parent / "specs" / "classic" / "ppo_cartpole.toml"
+SMALL = ("run.seeds=1", "run.env_steps=256", "run.compile='off'", "run.eval_episodes=1", "algorithm.horizon=64")
+SETTINGS = ("run.threads=3", "run.matmul='bf16'", "reporter=[]")
+
+
+def arithmetic() -> dict[str, object]:
+    """How torch computes here."""
+    return {
+        "threads": torch.get_num_threads(),
+        "matmul": torch.get_float32_matmul_precision(),
+        "flushes": (torch.tensor([1e-39]) * 1.0).item() == 0.0,
+    }
+
+
+def test_a_run_computes_in_its_own_way_and_leaves_torch_as_it_was(tmp_path, monkeypatch):
+    """Threads, products and numbers near zero are the spec's and the session's while it lasts, and no longer."""
+    import slmk.loop
+
+    during = []
+    train = slmk.loop.train
+
+    def watched(*arguments):
+        during.append(arithmetic())
+        return train(*arguments)
+
+    monkeypatch.setattr(slmk.loop, "train", watched)
+    before = arithmetic()
+    trial.run(SPEC, (*SMALL, *SETTINGS), out=tmp_path)
+    assert during == [{"threads": 3, "matmul": "medium", "flushes": True}]
+    assert arithmetic() == before
+    assert not before["flushes"]
