@@ -91,13 +91,13 @@ def _arithmetic(config: RunConfig) -> Iterator[None]:
     from slmk.arithmetic import multiplies_in, set_matmul, subnormals_flushed
     from slmk.assembly import resolve_device
 
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_num_threads(config.threads)
-    set_matmul(config.matmul)
     if not multiplies_in(config.matmul, resolve_device(config.device)):
         log = structlog.get_logger()
         log.warning("no such arithmetic, products stay in float32", matmul=config.matmul, device=config.device)
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     try:
+        torch.set_num_threads(config.threads)
+        set_matmul(config.matmul)
         with subnormals_flushed():
             yield
     finally:

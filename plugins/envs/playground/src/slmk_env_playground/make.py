@@ -143,7 +143,7 @@ def picture_bytes(config: Mapping[str, Any]) -> int:
         config: of the environment, by dotted keys. Cameras with resolutions of their own count with the first one's.
     """
     resolution = config["vision_config.cam_res"]
-    if isinstance(resolution[0], list | tuple):
+    if resolution and isinstance(resolution[0], list | tuple):
         resolution = resolution[0]
     pictures = sum((*config["vision_config.render_rgb"], *config["vision_config.render_depth"]))
     return 4 * prod(resolution) * pictures
