@@ -96,8 +96,8 @@ def test_a_sac_spec_is_the_official_configuration(name):
 
 
 def test_there_is_a_spec_for_every_environment():
-    """And none for one that is not there."""
-    files = {file.name for file in SPECS.glob("ppo_*.toml")}
+    """And none for one that is not there, besides settings of our own for a laptop."""
+    files = {file.name for file in SPECS.glob("ppo_*.toml") if not file.stem.endswith("_laptop")}
     assert files == {path(name).name for _, name in CASES}
     assert len(files) == 54
     of_sac = {file.name for file in SPECS.glob("sac_*.toml")}
