@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "written"]
 
 
 def compiled(step: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
@@ -28,6 +28,14 @@ def compiled(step: Callable[..., Any], device: torch.device) -> Callable[..., An
     }
     # Isolated, since without all guards a step of another learner could be taken for this one's.
     return torch.compile(step, fullgraph=True, dynamic=False, options=options, isolate_recompiles=True)  # type: ignore[call-overload,no-any-return]
+
+
+def written(*tensors: Tensor) -> Sequence[Tensor]:
+    """The same tensors, of one shape. Compiled code writes them to memory once.
+
+    Inductor would otherwise compute small ones, such as the factors of a feature, anew wherever a loop reads them.
+    """
+    return torch.stack(tensors).unbind() if torch.compiler.is_compiling() else tensors
 
 
 def _guards(entries: Sequence[Any]) -> list[bool]:

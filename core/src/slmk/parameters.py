@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from slmk.compilation import written
 from slmk.errors import CheckpointError
 
 __all__ = ["ADAM", "Adam", "AdamState", "FlatParameters", "TrainedParameters"]
@@ -41,9 +42,7 @@ class Adam:
             flat.mul_(1 - lr * self.weight_decay)
         count.add_(1)  # Of shape (1,): inductor (torch 2.13) loses an in-place change of a 0-dim CPU tensor.
         bias1, bias2 = (1 - beta**count for beta in (self.beta1, self.beta2))
-        factors = [(lr / bias1).to(flat.dtype), bias2.rsqrt().to(flat.dtype)]
-        # Through `stack`, since inductor would compute them anew for every few parameters.
-        size, stretch = torch.stack(factors)
+        size, stretch = written((lr / bias1).to(flat.dtype), bias2.rsqrt().to(flat.dtype))
         root = second_moment.sqrt().mul_(stretch).add_(self.eps)
         flat.sub_(first_moment / root * size)
         return norm

@@ -6,12 +6,13 @@ Features are (*batch, F), or (members, B, F) in an ensemble, where each member h
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from slmk.compilation import written
 
 if TYPE_CHECKING:
     from slmk_net_mlp import MLPConfig
@@ -73,7 +74,7 @@ class BatchNorm(Norm):
         """Normalise `x` by the statistics of the batch in training, else by the running ones."""
         weight, bias = _of(self.weight, members), _of(self.bias, members)
         if not (self.weight.requires_grad and torch.is_grad_enabled()):
-            mean, scale = _written(_of(self.mean, members), weight / (_of(self.var, members) + self.eps).sqrt())
+            mean, scale = written(_of(self.mean, members), weight / (_of(self.var, members) + self.eps).sqrt())
             return torch.addcmul(bias, x - mean, scale)
         rows, keepdim = x if self.ensemble else x.reshape(-1, x.shape[-1]), self.ensemble > 0
         # Sums rather than `mean`, which compiled code divides in every element, and `var_mean`, which is slow eager.
@@ -81,14 +82,14 @@ class BatchNorm(Norm):
         mean = rows.sum(-2, keepdim=keepdim) * share
         centred = rows - mean.detach()  # To the mean the derivative of the variance is 0.
         var = centred.square().sum(-2, keepdim=keepdim) * share
-        mean, var = _written(mean, var)
+        mean, var = written(mean, var)
         spread = (var + self.eps).sqrt()
         with torch.no_grad():
             factor, summand = self.corrections(mean, spread, members)
             self._move(mean, var, members)
         scale = weight * factor / spread
         moved = (mean - mean.detach()) * scale  # It is 0, with the gradient to the mean that `centred` has lost.
-        scale, shift = _written(scale, torch.addcmul(bias, weight, summand) - moved)
+        scale, shift = written(scale, torch.addcmul(bias, weight, summand) - moved)
         return torch.addcmul(shift, centred, scale).view_as(x)
 
     def corrections(self, mean: Tensor, spread: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -146,8 +147,3 @@ def norm(config: MLPConfig, width: int, ensemble: int) -> Norm:
 
 def _of(x: Tensor, members: Tensor | None) -> Tensor:
     return x if members is None else x[members]
-
-
-def _written(*features: Tensor) -> Sequence[Tensor]:
-    """The same tensors. Compiled code writes them to memory, rather than compute them anew for every sample."""
-    return torch.stack(features).unbind() if torch.compiler.is_compiling() else features

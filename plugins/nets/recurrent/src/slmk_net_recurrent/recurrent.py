@@ -104,7 +104,7 @@ class Recurrent(nn.Module):
         return features.reshape(*features.shape[:-2], *first.shape, features.shape[-1])
 
     def advance(self, obs: Obs) -> Tensor:
-        """What the network remembers after one step, (*batch, carry); extra inputs of the role may be missing."""
+        """What the network remembers after one step, (*batch, carry); without the extra inputs of its role."""
         weights = self._of(None)
         after = self._step(self._from_input(obs, weights), self._carries(obs, None), weights)
         return (after.transpose(0, 1) if self._members else after).reshape(obs["carry"].shape)
