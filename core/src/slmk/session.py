@@ -43,7 +43,7 @@ def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
     blueprint.env.config.prepare()  # type: ignore[attr-defined]
     wanted = job.get("profile", False) and world.rank() == 0
     profile = _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted)
-    with profile, _arithmetic(blueprint.run), _signals() as caught:
+    with profile, _signals() as caught, _arithmetic(blueprint.run):
         return _run(blueprint, job, on_row, caught)
 
 

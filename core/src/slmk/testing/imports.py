@@ -15,6 +15,7 @@ __all__ = ["DOCUMENTED_MODULES", "private_imports", "sources_of"]
 DOCUMENTED_MODULES = (
     "slmk.batch",
     "slmk.builtin.jsonl",
+    "slmk.compilation",
     "slmk.component",
     "slmk.config",
     "slmk.env_info",
