@@ -116,3 +116,19 @@ def test_envpools_groups_are_playgrounds(name):
     shapes = {group: space.shape for group, space in env.info.observation_spaces.items()}
     env.close()
     assert shapes == {"state": (registry.load(name).observation_size,)}
+
+
+@pytest.mark.parametrize("file", sorted((SPECS.parent / "envpool").glob("*_envpool.toml")), ids=lambda file: file.stem)
+def test_updates_on_envpool_are_the_official_ones(file):
+    """The same algorithm and networks from as many transitions, since an env table with another name starts anew."""
+    ours, official = slmk.load(file), slmk.load(SPECS / file.name.replace("_envpool", ""))
+    algorithms = []
+    for spec in (ours, official):
+        algorithm = spec.algorithm.config.model_dump()
+        # PPO may gather the same number in longer rollouts of fewer environments; SAC updates after each step.
+        unrolls = algorithm.pop("unrolls", 1)
+        algorithms.append((type(spec.algorithm.config), unrolls * spec.env.config.num_envs, algorithm))
+    assert algorithms[0] == algorithms[1]
+    assert {role: part.config for role, part in ours.networks.items()} == {
+        role: part.config for role, part in official.networks.items()
+    }
