@@ -21,7 +21,7 @@ from slmk.trial import run as run_trial
 MANIFEST = {
     "name": "toy [draft]",
     "algorithm": "ppo",
-    "env": {"name": "gymnasium", "id": "CartPole-v1"},
+    "env": {"name": "gymnasium", "id": "CartPole-v1", "num_envs": 8},
     "seeds": [0, 1],
     "env_steps": 10_000,
     "target": {"score": 475.0, "metric": "final_return_ma", "source": "the café's own threshold"},
@@ -194,7 +194,7 @@ def test_a_pipe_gets_plain_lines(tmp_path, capsys):
     console.close()
     lines = [re.sub(r" +\S+ steps/s", "", line).rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[:9] == [
-        "toy [draft]: ppo on CartPole-v1, 2 seeds of 10,000 env steps, target final_return_ma ≥ 475",
+        "toy [draft]: ppo on 8 × CartPole-v1, 2 seeds of 10,000 env steps, target final_return_ma ≥ 475",
         f"run directory: {tmp_path}",
         "seed 0     500 steps   5 %  return 21.50  best 21.50",
         "seed 0   1,000 steps  10 %  evaluation 50.00 ± 12.50 over 10 episodes",

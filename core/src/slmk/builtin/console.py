@@ -128,9 +128,10 @@ class Console:
 
 
 def _title(run: Mapping[str, Any]) -> str:
-    """What is run: ``ppo_cartpole: ppo on CartPole-v1, 4 seeds of 200,000 env steps``."""
+    """What is run: ``ppo_cartpole: ppo on 8 × CartPole-v1, 4 seeds of 200,000 env steps``."""
     seeds = f"{len(run['seeds'])} seeds of " if len(run["seeds"]) > 1 else ""
-    task = run["env"].get("id") or run["env"]["name"]
+    copies = f"{run['env']['num_envs']:,} × " if run["env"].get("num_envs", 1) > 1 else ""
+    task = copies + (run["env"].get("id") or run["env"]["name"])
     target = f", target {run['target']['metric']} ≥ {run['target']['score']:g}" if run["target"] else ""
     return f"{run['name']}: {run['algorithm']} on {task}, {seeds}{run['env_steps']:,} env steps{target}"
 
