@@ -15,6 +15,7 @@ from slmk.testing.run_files import rows, run_difference
 
 HERE = Path(__file__).parent
 SPECS = HERE.parent / "specs"
+SLMK = [sys.executable, "-m", "slmk"]
 SMALL = (
     "run.seeds=1",
     "run.env_steps=8192",
@@ -91,22 +92,49 @@ def test_twenty_kills_lose_nothing(kind, straight, tmp_path):
 @pytest.mark.parametrize(("number", "code", "seeds"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 1)])
 def test_signals_save_and_exit_with_their_code(number, code, seeds, straight, tmp_path):
     """Ctrl-C exits 130 and SIGTERM 143, each after a checkpoint; `slmk resume` ends with the straight run's bits."""
-    slmk = [sys.executable, "-m", "slmk"]
-    sets = [word for change in SMALL for word in ("-s", change)]
-    command = [*slmk, "run", SPECS / KINDS["discrete"][0], *sets, "--seeds", str(seeds), "--out", tmp_path]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("*/*/seed-0/checkpoints/[0-9]*/state.json")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
+    process = started(tmp_path, seeds)
+    wait_until(process, lambda: list(tmp_path.glob("*/*/seed-0/checkpoints/[0-9]*/state.json")))
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
-    assert "slmk resume" in errors
-    (directory,) = tmp_path.glob("*/*")
-    subprocess.run([*slmk, "resume", directory], check=True, capture_output=True, timeout=120)
-    assert run_difference(directory / "seed-0", straight("discrete") / "seed-0") is None
+    assert "stopping after this iteration" in errors
+    assert_resume_ends_as(straight("discrete"), tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for the sessions' processes")
+def test_a_run_can_be_stopped_before_its_sessions_train(straight, tmp_path):
+    """Ctrl-C exits 130 while processes start, too, and the run can be resumed."""
+    process = started(tmp_path, seeds=2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(process, lambda: len(children.read_text().split()) >= 2)  # One of them tracks resources.
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert_resume_ends_as(straight("discrete"), tmp_path)
+
+
+def started(out, seeds):
+    """`slmk run` on something small, in a process."""
+    sets = [word for change in SMALL for word in ("-s", change)]
+    command = [*SLMK, "run", SPECS / KINDS["discrete"][0], *sets, "--seeds", str(seeds), "--out", out]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(process, there):
+    """Until a process that runs has come so far."""
+    deadline = time.monotonic() + 120
+    while not there():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+
+
+def assert_resume_ends_as(straight, out):
+    """`slmk resume` ends with the straight run's bits."""
+    (directory,) = out.glob("*/*")
+    subprocess.run([*SLMK, "resume", directory], check=True, capture_output=True, timeout=120)
+    assert run_difference(directory / "seed-0", straight / "seed-0") is None
 
 
 def test_compiled_runs_resume_exactly_too(tmp_path):

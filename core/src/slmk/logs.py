@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
-__all__ = ["FORMATS", "LEVELS", "Format", "Level", "configure", "hand_over_logs", "log_again"]
+__all__ = ["FORMATS", "LEVELS", "Format", "Level", "configure", "hand_over_logs", "log_again", "say_stopping"]
 
 Format = Literal["console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -76,6 +77,14 @@ def log_again(level: str, event: Mapping[str, Any]) -> None:
     import structlog
 
     getattr(structlog.get_logger("slmk"), level)(**event)
+
+
+def say_stopping() -> None:
+    """Answer the first signal, from its handler: what is under way may take minutes to end."""
+    import structlog
+
+    with suppress(RuntimeError):  # Where the signal came while something was being written.
+        structlog.get_logger("slmk").warning("stopping after this iteration, with a checkpoint; again: at once")
 
 
 def _renderer(format: Format) -> list[Processor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from slmk import world
 from slmk.config import RunConfig
 from slmk.errors import CheckpointError
 from slmk.files import write_json
+from slmk.logs import say_stopping
 from slmk.reporting import Reporters
 from slmk.spec import Blueprint, load
 
@@ -38,13 +40,14 @@ def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
         CheckpointError: the newest checkpoint cannot be read.
         RunError: the run could not go on.
     """
-    blueprint = load(Path(job["directory"]) / "resolved.toml")
-    # Before anything heavy is imported: import order matters to some simulators.
-    blueprint.env.config.prepare()  # type: ignore[attr-defined]
-    wanted = job.get("profile", False) and world.rank() == 0
-    profile = _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted)
-    with profile, _signals() as caught, _arithmetic(blueprint.run):
-        return _run(blueprint, job, on_row, caught)
+    with _signals() as caught:
+        blueprint = load(Path(job["directory"]) / "resolved.toml")
+        # Before anything heavy is imported: import order matters to some simulators.
+        blueprint.env.config.prepare()  # type: ignore[attr-defined]
+        wanted = job.get("profile", False) and world.rank() == 0
+        profile = _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted)
+        with profile, _arithmetic(blueprint.run):
+            return _run(blueprint, job, on_row, caught)
 
 
 def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: list[int]) -> dict[str, Any]:
@@ -122,19 +125,23 @@ def _summarise(run: Any, directory: Path, manifest: Mapping[str, Any]) -> dict[s
 def _signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in a list instead of dying, so that the loop can write a checkpoint first.
 
-    A second signal acts as usual.
+    A second signal acts as usual. The process that was started by the user says so; others have been passed the signal.
     """
     caught: list[int] = []
     before: dict[int, Any] = {}
 
     def handle(number: int, frame: Any) -> None:
         caught.append(number)
+        if multiprocessing.parent_process() is None and world.rank() == 0:
+            say_stopping()
         for each, previous in before.items():
             signal.signal(each, previous)
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, handle)
+        if hasattr(signal, "pthread_sigmask"):  # A launcher has held them back until now.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, tuple(before))
     except ValueError:
         pass  # Not the main thread: signals are the caller's affair.
     try:

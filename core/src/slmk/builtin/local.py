@@ -7,13 +7,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from types import FrameType
 from typing import Any
 
 from slmk import world
 from slmk.builtin import LocalConfig
 from slmk.errors import RunError, SlmkError
-from slmk.logs import hand_over_logs, log_again
+from slmk.logs import hand_over_logs, log_again, say_stopping
 
 __all__ = ["Local"]
 
@@ -67,10 +69,13 @@ class _Pool:
         self.running: dict[Connection, tuple[int, Any]] = {}
         self.summaries: dict[int, Mapping[str, Any]] = {}
         self.error: BaseException | None = None
+        self.signals: list[int] = []
+        """Those that the user sent."""
+        self.passed_on = 0
 
     def run(self) -> list[Mapping[str, Any]]:
         """Until every session has ended."""
-        with self._signals():
+        with self._catching_signals():
             while self.waiting or self.running:
                 self._turn()
         if self.error is not None:
@@ -78,17 +83,25 @@ class _Pool:
         return [self.summaries[index] for index in sorted(self.summaries)]
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Pass SIGINT and SIGTERM on to the sessions, which are in groups of their own, and go on until they end."""
+    def _catching_signals(self) -> Iterator[None]:
+        """Pass SIGINT and SIGTERM on to the sessions, which are in groups of their own, and go on until they end.
+
+        A second later at most.
+        """
         before: dict[int, Any] = {}
         with suppress(ValueError):  # Not the main thread: signals are the caller's affair.
             for number in (signal.SIGINT, signal.SIGTERM):
-                before[number] = signal.signal(number, lambda number, frame: self.stop(number))
+                before[number] = signal.signal(number, self._interrupt)
         try:
             yield
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if not self.signals:
+            say_stopping()
+        self.signals.append(number)
 
     def stop(self, number: int) -> None:
         """Start no more sessions, and signal those that run."""
@@ -98,6 +111,9 @@ class _Pool:
                 os.kill(process.pid, number)
 
     def _turn(self) -> None:
+        for number in self.signals[self.passed_on :]:  # Here, not in the handler: it may interrupt the start of one.
+            self.passed_on += 1
+            self.stop(number)
         while self.waiting and len(self.running) < self.size:
             self._start(*self.waiting.pop(0))
         for connection in wait(list(self.running), timeout=1.0):
@@ -106,7 +122,8 @@ class _Pool:
     def _start(self, index: int, job: Mapping[str, Any]) -> None:
         ours, theirs = self.context.Pipe(duplex=False)
         process = self.context.Process(target=_work, args=(dict(job), theirs), daemon=False)
-        process.start()
+        with _signals_held_back():
+            process.start()
         theirs.close()
         self.running[ours] = (index, process)
 
@@ -117,7 +134,9 @@ class _Pool:
         except EOFError:
             process.join()
             del self.running[connection]
-            if index not in self.summaries and self.error is None:
+            if index not in self.summaries and self.signals:
+                self.summaries[index] = {"interrupted": self.signals[0]}  # It was starting, or was signalled twice.
+            elif index not in self.summaries and self.error is None:
                 self._fail(RunError(f"a session died (exit code {process.exitcode}); `slmk resume` goes on with it"))
             return
         if word == "row":
@@ -133,6 +152,20 @@ class _Pool:
         if self.error is None:
             self.error = error
             self.stop(signal.SIGTERM)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """A process that is started meanwhile gets its signals when its session is ready for them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # To start it would let signals through.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(job: Mapping[str, Any], connection: Connection) -> None:
@@ -154,4 +187,4 @@ def _work(job: Mapping[str, Any], connection: Connection) -> None:
     except SlmkError as error:
         connection.send(("error", error))
     except KeyboardInterrupt:
-        connection.send(("error", RunError("interrupted while it started")))
+        pass  # The parent passed the signal on, and knows.
