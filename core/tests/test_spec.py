@@ -183,8 +183,17 @@ def test_ten_mistakes_are_told_at_once(write):
         ),
         (
             changed("clip = { start = 0.2, end = 0 }", 'clip = "small"'),
-            "spec.toml:16: algorithm.clip: wrong type (expected a number or a table of start, end, until, "
+            "spec.toml:16: algorithm.clip: wrong type (expected a number at least 0 or a table of start, end, until, "
             "found the string 'small')",
+        ),
+        (
+            changed("clip = { start = 0.2, end = 0 }", "clip = -0.1"),
+            "spec.toml:16: algorithm.clip: wrong value (expected a number at least 0 or a table of start, end, until, "
+            "found the number -0.1)",
+        ),
+        (
+            changed("clip = { start = 0.2, end = 0 }", "clip = { start = 0.2, end = -0.1 }"),
+            "spec.toml:16: algorithm.clip: goes from 0.2 to -0.1, and has to be at least 0 (found a table)",
         ),
         (
             changed("clip = { start = 0.2, end = 0 }", "clip = { start = 0.2, end = 0, untill = 1.0 }"),

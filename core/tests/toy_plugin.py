@@ -13,11 +13,11 @@ from slmk import (
     LauncherConfig,
     MemoryConfig,
     NetworkConfig,
+    NonNegativeSchedule,
     NormalizerConfig,
     Positive,
     PositiveInt,
     ReporterConfig,
-    Schedule,
     hookimpl,
 )
 
@@ -42,7 +42,7 @@ class ToyAlgo(AlgorithmConfig):
     """Discount per step."""
     lr: Positive = 1e-3
     """Learning rate."""
-    clip: Schedule = 0.2
+    clip: NonNegativeSchedule = 0.2
     """Clip range."""
     minibatches: PositiveInt = 4
     """Minibatches per epoch."""

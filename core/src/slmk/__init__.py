@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from slmk.config import Config as Config
     from slmk.config import EnvConfig as EnvConfig
     from slmk.config import Fraction as Fraction
+    from slmk.config import FractionSchedule as FractionSchedule
     from slmk.config import LauncherConfig as LauncherConfig
     from slmk.config import Linear as Linear
     from slmk.config import MemoryConfig as MemoryConfig
     from slmk.config import NetworkConfig as NetworkConfig
     from slmk.config import NonNegative as NonNegative
+    from slmk.config import NonNegativeSchedule as NonNegativeSchedule
     from slmk.config import NormalizerConfig as NormalizerConfig
     from slmk.config import Positive as Positive
     from slmk.config import PositiveInt as PositiveInt
+    from slmk.config import PositiveSchedule as PositiveSchedule
     from slmk.config import ReporterConfig as ReporterConfig
     from slmk.config import Schedule as Schedule
     from slmk.env_info import EnvInfo as EnvInfo
@@ -61,14 +64,17 @@ _HOMES = {
         "Config",
         "EnvConfig",
         "Fraction",
+        "FractionSchedule",
         "LauncherConfig",
         "Linear",
         "MemoryConfig",
         "NetworkConfig",
         "NonNegative",
+        "NonNegativeSchedule",
         "NormalizerConfig",
         "Positive",
         "PositiveInt",
+        "PositiveSchedule",
         "ReporterConfig",
         "Schedule",
     ),

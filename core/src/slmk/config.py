@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 __all__ = [
     "AlgorithmConfig",
@@ -13,14 +13,17 @@ __all__ = [
     "Config",
     "EnvConfig",
     "Fraction",
+    "FractionSchedule",
     "LauncherConfig",
     "Linear",
     "MemoryConfig",
     "NetworkConfig",
     "NonNegative",
+    "NonNegativeSchedule",
     "NormalizerConfig",
     "Positive",
     "PositiveInt",
+    "PositiveSchedule",
     "ReporterConfig",
     "RunConfig",
     "Schedule",
@@ -72,8 +75,32 @@ class Linear(Config):
     """Fraction of `run.env_steps` at which `end` is reached."""
 
 
+def _not_below_zero(line: Linear) -> Linear:
+    if min(line.start, line.end) < 0:
+        raise ValueError(f"goes from {line.start:g} to {line.end:g}, and has to be at least 0")
+    return line
+
+
+def _above_zero(line: Linear) -> Linear:
+    if min(line.start, line.end) <= 0:
+        raise ValueError(f"goes from {line.start:g} to {line.end:g}, and has to stay above 0")
+    return line
+
+
+def _within_unit_interval(line: Linear) -> Linear:
+    if min(line.start, line.end) < 0 or max(line.start, line.end) > 1:
+        raise ValueError(f"goes from {line.start:g} to {line.end:g}, and has to stay within [0, 1]")
+    return line
+
+
 Schedule = float | Linear
 """A constant, or ``{ start = …, end = … }``. `slmk.toolbox.schedules.at` evaluates it."""
+NonNegativeSchedule = NonNegative | Annotated[Linear, AfterValidator(_not_below_zero)]
+"""A schedule whose values are 0 or more."""
+PositiveSchedule = Positive | Annotated[Linear, AfterValidator(_above_zero)]
+"""A schedule whose values are above 0."""
+FractionSchedule = Fraction | Annotated[Linear, AfterValidator(_within_unit_interval)]
+"""A schedule whose values lie in [0, 1]."""
 
 
 class EnvConfig(Config):

@@ -34,15 +34,19 @@ class Mistake:
 def explain(error: ValidationError, config: type[Config], values: Mapping[str, Any]) -> list[Mistake]:
     """Every mistake of a table, one per key.
 
-    A value that may have several types gives pydantic one error per type; they become one mistake, unless there are
-    mistakes inside of the value, which say more.
+    A value that may have several types gives pydantic one error per type; they become one mistake: that of a type which
+    it has, if there is one. Where there are mistakes inside of the value, they say more.
     """
     schema = _schema(config)
     mistakes: dict[KeyPath, Mistake] = {}
-    for item in error.errors(include_url=False, include_input=False):
+    for item in sorted(error.errors(include_url=False, include_input=False), key=_is_of_another_type):
         path = _real_path(item["loc"], values, is_missing=item["type"] == "missing")
         mistakes.setdefault(path, _mistake(item, path, schema, values))
     return [mistake for path, mistake in mistakes.items() if not _has_inner(path, mistakes)]
+
+
+def _is_of_another_type(item: Any) -> bool:
+    return bool(item["type"].endswith("_type"))
 
 
 def _has_inner(path: KeyPath, paths: Iterable[KeyPath]) -> bool:
@@ -85,7 +89,7 @@ def _mistake(item: Any, path: KeyPath, schema: Mapping[str, Any], values: Any) -
         return Mistake(path, "missing key", expected, missing=True)
     if item["type"] in ("value_error", "assertion_error"):
         return Mistake(path, str(item["ctx"]["error"]), found=value_words(_at(values, path)))
-    message = "wrong type" if item["type"].endswith("_type") else "wrong value"
+    message = "wrong type" if _is_of_another_type(item) else "wrong value"
     found = _at(values, path)
     hint = did_you_mean(found, (found_schema or {}).get("enum", ())) if isinstance(found, str) else None
     return Mistake(path, message, expected or str(item["msg"]), value_words(found), hint)

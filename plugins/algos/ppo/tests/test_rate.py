@@ -65,7 +65,7 @@ def test_training_uses_the_rate():
         ({"kl": 0.01, "start": 1.0}, r"algorithm\.lr\.start: the rate has to start between least"),
         ({"kl": 0.01, "strt": 1.0}, r"algorithm\.lr\.strt: unknown key; did you mean 'start'"),
         ({"start": 1e-3}, r"algorithm\.lr\.end: missing key"),
-        ("fast", "a number or a table of start, end, until or a table of start, kl, least, most"),
+        ("fast", "a number at least 0 or a table of start, end, until or a table of start, kl, least, most"),
     ],
 )
 def test_wrong_rates_are_problems(lr, said):

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slmk import AlgorithmConfig, Component, Fraction, Positive, PositiveInt, Schedule, hookimpl
+from slmk import AlgorithmConfig, Component, Fraction, NonNegativeSchedule, Positive, PositiveInt, Schedule, hookimpl
 
 __all__ = ["A2CConfig"]
 
@@ -21,7 +21,7 @@ class A2CConfig(AlgorithmConfig):
 
     horizon: PositiveInt = 5
     """Vector steps per rollout (T); an update uses all horizon × num_envs transitions at once."""
-    lr: Schedule = 7e-4
+    lr: NonNegativeSchedule = 7e-4
     """Learning rate."""
     gamma: Fraction = 0.99
     """Discount per step."""

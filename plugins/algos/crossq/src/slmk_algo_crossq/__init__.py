@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slmk import AlgorithmConfig, Component, Fraction, NonNegative, Positive, PositiveInt, Schedule, hookimpl
+from slmk import AlgorithmConfig, Component, Fraction, NonNegative, NonNegativeSchedule, Positive, PositiveInt, hookimpl
 
 __all__ = ["CrossQConfig"]
 
@@ -33,7 +33,7 @@ class CrossQConfig(AlgorithmConfig):
     """Gradient steps of the critics for each of actor and temperature, which share its batch."""
     batch_size: PositiveInt = 256
     """Transitions, or sequences, in each gradient step; critics see twice as many observations at once."""
-    lr: Schedule = 1e-3
+    lr: NonNegativeSchedule = 1e-3
     """Learning rate of actor and critics."""
     adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """β₁ of Adam for actor and critics."""

@@ -11,13 +11,14 @@ from slmk import (
     AlgorithmConfig,
     Component,
     Fraction,
+    FractionSchedule,
     Linear,
+    NonNegativeSchedule,
     Positive,
     PositiveInt,
-    Schedule,
+    PositiveSchedule,
     hookimpl,
 )
-from slmk.toolbox.schedules import at
 
 __all__ = ["DQNConfig"]
 
@@ -37,11 +38,11 @@ class DQNConfig(AlgorithmConfig):
     """Rewards summed up before the value of what follows; fewer where the episode ends."""
     exploration: Literal["epsilon", "boltzmann"] = "epsilon"
     """Act greedily but for a share `epsilon` of random actions, or each with probability ∝ exp(Q / `temperature`)."""
-    epsilon: Schedule = Linear(start=1.0, end=0.05, until=0.16)
+    epsilon: FractionSchedule = Linear(start=1.0, end=0.05, until=0.16)
     """Share of random actions."""
-    temperature: Schedule = 1.0
+    temperature: PositiveSchedule = 1.0
     """Temperature, in units of return."""
-    lr: Schedule = 1e-4
+    lr: NonNegativeSchedule = 1e-4
     """Learning rate of Adam."""
     gamma: Fraction = 0.99
     """Discount per step."""
@@ -65,13 +66,9 @@ class DQNConfig(AlgorithmConfig):
     """ε of Adam."""
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """The target network follows in one of two ways, and exploration is by a probability or a temperature."""
+        """The target network follows in one of two ways."""
         if (self.tau > 0) == (self.target_every > 0):
             yield "tau", "the target network follows by tau or by target_every: set one of them, and the other to 0"
-        if not all(0 <= at(self.epsilon, progress) <= 1 for progress in (0.0, 1.0)):
-            yield "epsilon", "the share of random actions has to lie in [0, 1]"
-        if not all(at(self.temperature, progress) > 0 for progress in (0.0, 1.0)):
-            yield "temperature", "a temperature has to be above 0"
 
 
 @hookimpl

@@ -7,8 +7,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Tag
 
-from slmk import AlgorithmConfig, Component, Config, Fraction, NonNegative, Positive, PositiveInt, Schedule, hookimpl
-from slmk.toolbox.schedules import at
+from slmk import (
+    AlgorithmConfig,
+    Component,
+    Config,
+    Fraction,
+    NonNegative,
+    NonNegativeSchedule,
+    Positive,
+    PositiveInt,
+    Schedule,
+    hookimpl,
+)
 
 __all__ = ["ByKL", "PPOConfig"]
 
@@ -31,7 +41,7 @@ def _kind(value: Any) -> str:
     return "ByKL" if isinstance(value, ByKL) or (isinstance(value, Mapping) and "kl" in value) else "Schedule"
 
 
-Rate = Annotated[Annotated[Schedule, Tag("Schedule")] | Annotated[ByKL, Tag("ByKL")], Discriminator(_kind)]
+Rate = Annotated[Annotated[NonNegativeSchedule, Tag("Schedule")] | Annotated[ByKL, Tag("ByKL")], Discriminator(_kind)]
 """A schedule over the run, or a rate that follows the divergence."""
 
 
@@ -54,7 +64,7 @@ class PPOConfig(AlgorithmConfig):
     """Discount per step."""
     lam: Fraction = 0.95
     """λ of generalised advantage estimation: 0 for one-step, 1 for Monte-Carlo advantages."""
-    clip: Schedule = 0.2
+    clip: NonNegativeSchedule = 0.2
     """Clip range ε of the probability ratio."""
     value_clip: NonNegative = 0.0
     """Clip range of the value's change, in units of the critic's output; 0 for no clipping."""
@@ -79,8 +89,6 @@ class PPOConfig(AlgorithmConfig):
         """The rollout must split into equal minibatches, of two samples at least; a rate starts within its limits."""
         if isinstance(self.lr, ByKL) and not self.lr.least <= self.lr.start <= self.lr.most:
             yield "lr.start", f"the rate has to start between least ({self.lr.least:g}) and most ({self.lr.most:g})"
-        if not all(at(self.clip, progress) >= 0 for progress in (0.0, 1.0)):
-            yield "clip", "the range of the ratio may not be below 0"
         if "env" not in spec:
             return
         size = self.horizon * spec["env"].num_envs

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from slmk import AlgorithmConfig, Component, Fraction, NonNegative, Positive, PositiveInt, Schedule, hookimpl
+from slmk import (
+    AlgorithmConfig,
+    Component,
+    Fraction,
+    NonNegative,
+    NonNegativeSchedule,
+    Positive,
+    PositiveInt,
+    Schedule,
+    hookimpl,
+)
 
 __all__ = ["PPOBraxConfig"]
 
@@ -25,13 +35,13 @@ class PPOBraxConfig(AlgorithmConfig):
     """Passes over each rollout; Brax's num_updates_per_batch."""
     minibatches: PositiveInt = 32
     """Equal parts into which each pass splits the segments."""
-    lr: Schedule = 1e-3
+    lr: NonNegativeSchedule = 1e-3
     """Learning rate of Adam."""
     gamma: Fraction = 0.995
     """Discount per step."""
     lam: Fraction = 0.95
     """λ of the returns that the critic is trained to."""
-    clip: Schedule = 0.3
+    clip: NonNegativeSchedule = 0.3
     """Clip range ε of the probability ratio."""
     value_coefficient: Positive = 0.5
     """Weight of half the mean squared error of the critic."""

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slmk import AlgorithmConfig, Component, Fraction, Positive, PositiveInt, Schedule, hookimpl
+from slmk import AlgorithmConfig, Component, Fraction, NonNegativeSchedule, Positive, PositiveInt, Schedule, hookimpl
 
 __all__ = ["ReinforceConfig"]
 
@@ -23,7 +23,7 @@ class ReinforceConfig(AlgorithmConfig):
     """Vector steps between two updates (T). The steps of episodes that still run wait for a later one."""
     episode_limit: Annotated[int, Field(ge=0)] = 0
     """Steps of the longest episode: so long steps wait for their return. 0 for the environment's time limit."""
-    lr: Schedule = 1e-3
+    lr: NonNegativeSchedule = 1e-3
     """Learning rate of Adam."""
     gamma: Fraction = 0.99
     """Discount per step."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from slmk import AlgorithmConfig, Component, Fraction, NonNegative, Positive, PositiveInt, Schedule, hookimpl
+from slmk import AlgorithmConfig, Component, Fraction, NonNegative, NonNegativeSchedule, Positive, PositiveInt, hookimpl
 
 __all__ = ["RLPDConfig"]
 
@@ -32,7 +32,7 @@ class RLPDConfig(AlgorithmConfig):
     """Gradient steps of the critics for each of actor and temperature, which share its batch."""
     batch_size: PositiveInt = 256
     """Transitions, or sequences, in each gradient step."""
-    lr: Schedule = 3e-4
+    lr: NonNegativeSchedule = 3e-4
     """Learning rate of actor and critics."""
     gamma: Fraction = 0.99
     """Discount per step."""

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable
+from typing import ClassVar, Literal
 
-from slmk import AlgorithmConfig, Component, Fraction, Linear, Positive, PositiveInt, Schedule, hookimpl
-from slmk.toolbox.schedules import at
+from slmk import (
+    AlgorithmConfig,
+    Component,
+    Fraction,
+    FractionSchedule,
+    Linear,
+    NonNegativeSchedule,
+    Positive,
+    PositiveInt,
+    PositiveSchedule,
+    hookimpl,
+)
 
 __all__ = ["SARSAConfig"]
 
@@ -26,11 +36,11 @@ class SARSAConfig(AlgorithmConfig):
     """Bootstrap from the policy's expectation everywhere, not only where the rollout lacks the action taken next."""
     exploration: Literal["epsilon", "boltzmann"] = "epsilon"
     """Act greedily but for a share `epsilon` of random actions, or each with probability ∝ exp(Q / `temperature`)."""
-    epsilon: Schedule = Linear(start=1.0, end=0.05, until=0.5)
+    epsilon: FractionSchedule = Linear(start=1.0, end=0.05, until=0.5)
     """Share of random actions."""
-    temperature: Schedule = 1.0
+    temperature: PositiveSchedule = 1.0
     """Temperature, in units of (scaled) return."""
-    lr: Schedule = 1e-3
+    lr: NonNegativeSchedule = 1e-3
     """Learning rate of Adam."""
     gamma: Fraction = 0.99
     """Discount per step."""
@@ -38,13 +48,6 @@ class SARSAConfig(AlgorithmConfig):
     """Half the squared error; ``huber`` clips its gradient to ±1."""
     max_grad_norm: Positive = 10.0
     """Gradients are scaled down to this norm."""
-
-    def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """Exploration is by a probability or a temperature."""
-        if not all(0 <= at(self.epsilon, progress) <= 1 for progress in (0.0, 1.0)):
-            yield "epsilon", "the share of random actions has to lie in [0, 1]"
-        if not all(at(self.temperature, progress) > 0 for progress in (0.0, 1.0)):
-            yield "temperature", "a temperature has to be above 0"
 
 
 @hookimpl

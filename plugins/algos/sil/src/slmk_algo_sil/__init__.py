@@ -7,7 +7,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from slmk import AlgorithmConfig, Component, Fraction, NonNegative, Positive, PositiveInt, Schedule, hookimpl
+from slmk import (
+    AlgorithmConfig,
+    Component,
+    Fraction,
+    NonNegative,
+    NonNegativeSchedule,
+    Positive,
+    PositiveInt,
+    Schedule,
+    hookimpl,
+)
 
 __all__ = ["SILConfig"]
 
@@ -30,13 +40,13 @@ class SILConfig(AlgorithmConfig):
     """Passes over each rollout; 1 for ``a2c``."""
     minibatches: PositiveInt = 1
     """Equal parts into which each pass splits the rollout, shuffled; 1 for ``a2c``."""
-    lr: Schedule = 7e-4
+    lr: NonNegativeSchedule = 7e-4
     """Learning rate of both kinds of updates."""
     gamma: Fraction = 0.99
     """Discount per step."""
     lam: Fraction = 1.0
     """λ of generalised advantage estimation: 1 for returns over all steps left in the rollout."""
-    clip: Schedule = 0.2
+    clip: NonNegativeSchedule = 0.2
     """Clip range ε of the probability ratio, for ``ppo``."""
     value_coefficient: Positive = 0.5
     """Weight of the value loss on rollouts."""
@@ -61,7 +71,7 @@ class SILConfig(AlgorithmConfig):
     """Updates on past steps after each rollout (M)."""
     imitation_batch: PositiveInt = 512
     """Past steps drawn for each of these."""
-    imitation_weight: Schedule = 1.0
+    imitation_weight: NonNegativeSchedule = 1.0
     """Weight of the loss of these updates."""
     imitation_value_coefficient: NonNegative = 0.01
     """Weight of the value loss within it (β of the paper)."""

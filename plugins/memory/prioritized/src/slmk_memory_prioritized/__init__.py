@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from slmk import Component, Fraction, Positive, Schedule, hookimpl
+from slmk import Component, Fraction, FractionSchedule, Positive, hookimpl
 from slmk.config import Linear
 from slmk_memory_replay import ReplayConfig
 
@@ -16,7 +16,7 @@ class PrioritizedConfig(ReplayConfig):
 
     alpha: Fraction = 0.6
     """Exponent α of priorities: 0 for uniform sampling, 1 for sampling in proportion to errors."""
-    beta: Schedule = Linear(start=0.4, end=1.0)
+    beta: FractionSchedule = Linear(start=0.4, end=1.0)
     """Exponent β of importance weights: 0 for none, 1 to undo the bias that prioritization brings."""
     epsilon: Positive = 1e-6
     """Added to errors, so that none is never drawn again. In units of the error."""
