@@ -95,9 +95,36 @@ def test_a_sac_spec_is_the_official_configuration(name):
     assert (critic.norm, critic.norm_position) == ("layer", "after")
 
 
+def test_the_spec_with_pictures_is_the_official_configuration():
+    """Budget, environments, algorithm, convolutions and layers are those for pictures, but the last layer's scheme."""
+    spec = slmk.load(SPECS / "ppo_cartpolebalance_vision.toml")
+    official = dm_control_suite_params.brax_vision_ppo_config("CartpoleBalance")
+    env, ppo = spec.env.config, spec.algorithm.config
+    assert (env.id, env.vision, env.num_envs) == ("CartpoleBalance", True, official.num_envs)
+    assert spec.run.env_steps == official.num_timesteps
+    assert ppo.unrolls * env.num_envs == official.batch_size * official.num_minibatches
+    assert (ppo.unroll_length, ppo.minibatches) == (official.unroll_length, official.num_minibatches)
+    assert (ppo.epochs, ppo.gamma) == (official.num_updates_per_batch, official.discounting)
+    assert (ppo.lr, ppo.entropy, ppo.clip) == (official.learning_rate, official.entropy_cost, official.clipping_epsilon)
+    assert (ppo.reward_scale, ppo.max_grad_norm) == (official.reward_scaling, official.max_grad_norm)
+    assert (len(spec.normalizers), official.normalize_observations) == (0, False)
+    factory = official.network_factory
+    for role, key in ROLES.items():
+        network = spec.networks[role].config
+        assert (network.channels, network.kernels) == (factory.cnn_output_channels, factory.cnn_kernel_size)
+        assert (network.strides, network.max_pool) == (factory.cnn_stride, factory.cnn_max_pool)
+        assert (network.padding, factory.cnn_padding) == ("same", "zeros")
+        assert (network.conv_activation, network.global_pool) == (factory.cnn_activation, factory.cnn_global_pool)
+        assert (network.conv_init, factory.cnn_kernel_init_fn) == ("orthogonal", "orthogonal")
+        assert network.hidden == factory[f"{key}_hidden_layer_sizes"]
+        assert (network.activation, network.init) == ("swish", "lecun_uniform")
+    assert spec.networks["actor"].config.out_gain == factory.output_kernel_init_kwargs.scale
+
+
 def test_there_is_a_spec_for_every_environment():
-    """And none for one that is not there, besides settings of our own for a laptop."""
-    files = {file.name for file in SPECS.glob("ppo_*.toml") if not file.stem.endswith("_laptop")}
+    """And none for one that is not there, besides those with pictures and settings of our own for a laptop."""
+    others = ("_laptop", "_vision")
+    files = {file.name for file in SPECS.glob("ppo_*.toml") if not file.stem.endswith(others)}
     assert files == {path(name).name for _, name in CASES}
     assert len(files) == 54
     of_sac = {file.name for file in SPECS.glob("sac_*.toml")}

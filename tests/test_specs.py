@@ -28,6 +28,7 @@ MJLAB = SPECS / "mjlab"
 """Specs that need an environment of their own: `make test` runs them in ``.venv-mjlab``, and nothing else there."""
 UNPUBLISHED = {
     "ppo_aerocuberotatezaxis",
+    "ppo_cartpolebalance_vision",
     "ppo_cartpole_balance",
     "ppo_go1_flat",
     "ppo_go1joystickflatterrain",

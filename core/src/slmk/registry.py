@@ -22,7 +22,7 @@ __all__ = ["FIRST_PARTY", "FIRST_PARTY_COMMANDS", "Registry", "Row", "Unavailabl
 FIRST_PARTY: Final[dict[str, tuple[str, ...]]] = {
     "env": ("gymnasium", "envpool", "playground", "mjlab", "isaaclab"),
     "algo": ("random", "reinforce", "sarsa", "dqn", "a2c", "ppo", "ppo_brax", "sil", "sac", "crossq", "rlpd"),
-    "net": ("mlp", "recurrent"),
+    "net": ("conv", "mlp", "recurrent"),
     "memory": ("rollout", "replay", "prioritized", "mixed"),
     "normalizer": ("percentile", "symlog"),
     "reporter": ("tensorboard", "report"),
