@@ -24,6 +24,9 @@ setup: $(VENV)/.done  ## Create .venv with the lab and its tools.
 demo: setup  ## Train PPO on CartPole and write a report: about a minute.
 	$(BIN)/slmk run
 
+# Workers of pytest fill the cores: more threads in each would only wait for one another.
+test nightly: export OMP_NUM_THREADS := 1
+
 test: setup  ## Lint, type-check and test everything; mjlab in an environment of its own.
 	$(MAKE) --no-print-directory --jobs 2 check $(MJLAB)/.done
 	$(BIN)/pytest -n auto
