@@ -12,7 +12,9 @@ CASES = {
     "vector": (spaces.Box(-1, 1, (3,)), [1.0, -1.0, 0.5], [1.0, -1.0, 0.5]),
     "number": (spaces.Box(-1, 1, ()), 0.5, [0.5]),
     "matrix": (spaces.Box(-1, 1, (2, 2)), [[1.0, 2.0], [3.0, 4.0]], [1.0, 2.0, 3.0, 4.0]),
-    "bytes": (spaces.Box(0, 255, (2,), np.uint8), [0, 255], [0.0, 255.0]),
+    "bytes": (spaces.Box(0, 255, (2,), np.uint8), [0, 51], [0.0, 0.2]),
+    "picture": (spaces.Box(0, 255, (1, 2, 1), np.uint8), [[[255], [0]]], [1.0, 0.0]),
+    "small counts": (spaces.Box(0, 10, (2,), np.uint8), [0, 7], [0.0, 7.0]),
     "choice": (spaces.Discrete(3, start=5), 6, [0.0, 1.0, 0.0]),
     "choices": (spaces.MultiDiscrete([2, 3], start=[0, 1]), [1, 3], [0.0, 1.0, 0.0, 0.0, 1.0]),
     "matrix of choices": (spaces.MultiDiscrete([[2], [2]]), [[0], [1]], [1.0, 0.0, 0.0, 1.0]),
@@ -23,7 +25,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
 def test_each_kind_of_space_becomes_its_vector(name, batch):
-    """Box is flattened, choices are one-hot from their start, bits are floats, whatever the leading axes."""
+    """Box is flattened, choices are one-hot, bits are floats, pictures end at 1, whatever the leading axes."""
     space, value, vector = CASES[name]
     encode, width = encoder(name, space)
     x = torch.as_tensor(np.asarray(value, space.dtype))

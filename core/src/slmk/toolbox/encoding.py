@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,16 +15,19 @@ from torch.nn import functional as F
 
 from slmk.errors import Problem, SpecError
 
-__all__ = ["Encode", "encoder"]
+__all__ = ["WHITE", "Encode", "encoder"]
 
 Encode = Callable[[Tensor], Tensor]
 """From one group (*batch, *shape) to (*batch, width) float32."""
+WHITE: Final = 255
+"""The largest byte, which becomes 1."""
 
 
 def encoder(name: str, space: spaces.Space[Any]) -> tuple[Encode, int]:
     """How the group `name` becomes a vector, and how long that is.
 
-    Box is flattened, Discrete and MultiDiscrete are one-hot vectors from their start, MultiBinary is floats.
+    Box is flattened, Discrete and MultiDiscrete are one-hot vectors from their start, MultiBinary is floats. Bytes that
+    fill their range, as those of pictures do, become numbers from 0 to 1.
 
     Raises:
         SpecError: a space of another type.
@@ -32,6 +35,8 @@ def encoder(name: str, space: spaces.Space[Any]) -> tuple[Encode, int]:
     match space:
         case spaces.Box() if space.dtype == np.float32 and len(space.shape) == 1:
             return _as_is, space.shape[0]
+        case spaces.Box() if space.dtype == np.uint8 and (space.high == WHITE).all():
+            return _scaled(len(space.shape)), math.prod(space.shape)
         case spaces.Box() | spaces.MultiBinary():
             return _flat(len(space.shape)), math.prod(space.shape)
         case spaces.Discrete():
@@ -56,6 +61,11 @@ def _flat(dims: int, dtype: torch.dtype = torch.float32) -> Encode:
     if dims == 1:
         return lambda x: x.to(dtype)
     return lambda x: x.to(dtype).flatten(-dims)
+
+
+def _scaled(dims: int) -> Encode:
+    flat = _flat(dims)
+    return lambda x: flat(x) / WHITE
 
 
 def _one_hot(x: Tensor, classes: int, start: int) -> Tensor:

@@ -12,10 +12,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-__all__ = ["Picture", "picture"]
+from slmk.toolbox.encoding import WHITE
 
-WHITE = 255.0
-"""The largest value of a byte, which becomes 1."""
+__all__ = ["Picture", "picture"]
 
 
 @dataclass(frozen=True, slots=True)
