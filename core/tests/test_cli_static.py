@@ -94,7 +94,8 @@ def test_describe_takes_the_name_of_the_kind_or_of_the_section(capsys):
     assert main(["describe", "algorithm", "ppo"]) == 0
     assert capsys.readouterr().out == first
     assert "needs a memory that offers: take" in first
-    assert "lr: a number or a table of start, end, until or a table of start, kl, least, most; default 0.0003" in first
+    rates = "a number at least 0 or a table of start, end, until or a table of start, kl, least, most"
+    assert f"lr: {rates}; default 0.0003" in first
 
 
 def test_describe_lists_kinds_and_components(capsys):
