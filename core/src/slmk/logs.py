@@ -84,7 +84,9 @@ def say_stopping() -> None:
     import structlog
 
     with suppress(RuntimeError):  # Where the signal came while something was being written.
-        structlog.get_logger("slmk").warning("stopping after this iteration, with a checkpoint; again: at once")
+        structlog.get_logger("slmk").warning(
+            "stopping after this iteration, with a checkpoint; a second time stops at once"
+        )
 
 
 def _renderer(format: Format) -> list[Processor]:

@@ -125,17 +125,17 @@ def _summarise(run: Any, directory: Path, manifest: Mapping[str, Any]) -> dict[s
 def _signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in a list instead of dying, so that the loop can write a checkpoint first.
 
-    A second signal acts as usual. The process that was started by the user says so; others have been passed the signal.
+    A second signal acts as usual. The process that the user has started says so; to others the signal was passed on.
     """
     caught: list[int] = []
     before: dict[int, Any] = {}
 
     def handle(number: int, frame: Any) -> None:
         caught.append(number)
-        if multiprocessing.parent_process() is None and world.rank() == 0:
-            say_stopping()
         for each, previous in before.items():
             signal.signal(each, previous)
+        if multiprocessing.parent_process() is None and world.rank() == 0:
+            say_stopping()
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
