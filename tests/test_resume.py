@@ -98,6 +98,7 @@ def test_signals_save_and_exit_with_their_code(number, code, seeds, straight, tm
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert "stopping after this iteration" in errors
+    assert "slmk resume" in errors
     assert_resume_ends_as(straight("discrete"), tmp_path)
 
 
@@ -111,6 +112,7 @@ def test_a_run_can_be_stopped_before_its_sessions_train(straight, tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
+    assert "slmk resume" in errors
     assert_resume_ends_as(straight("discrete"), tmp_path)
 
 

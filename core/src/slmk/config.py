@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -75,31 +75,24 @@ class Linear(Config):
     """Fraction of `run.env_steps` at which `end` is reached."""
 
 
-def _not_below_zero(line: Linear) -> Linear:
-    if min(line.start, line.end) < 0:
-        raise ValueError(f"goes from {line.start:g} to {line.end:g}, and has to be at least 0")
-    return line
+def _limited(allowed: Callable[[float], bool], words: str) -> AfterValidator:
+    """Asks of a line what is `allowed` of a number: where both its ends are, all values between them are."""
 
+    def check(line: Linear) -> Linear:
+        if not (allowed(line.start) and allowed(line.end)):
+            raise ValueError(f"goes from {line.start:g} to {line.end:g}, and has to {words}")
+        return line
 
-def _above_zero(line: Linear) -> Linear:
-    if min(line.start, line.end) <= 0:
-        raise ValueError(f"goes from {line.start:g} to {line.end:g}, and has to stay above 0")
-    return line
-
-
-def _within_unit_interval(line: Linear) -> Linear:
-    if min(line.start, line.end) < 0 or max(line.start, line.end) > 1:
-        raise ValueError(f"goes from {line.start:g} to {line.end:g}, and has to stay within [0, 1]")
-    return line
+    return AfterValidator(check)
 
 
 Schedule = float | Linear
 """A constant, or ``{ start = …, end = … }``. `slmk.toolbox.schedules.at` evaluates it."""
-NonNegativeSchedule = NonNegative | Annotated[Linear, AfterValidator(_not_below_zero)]
+NonNegativeSchedule = NonNegative | Annotated[Linear, _limited(lambda x: x >= 0, "be at least 0")]
 """A schedule whose values are 0 or more."""
-PositiveSchedule = Positive | Annotated[Linear, AfterValidator(_above_zero)]
+PositiveSchedule = Positive | Annotated[Linear, _limited(lambda x: x > 0, "stay above 0")]
 """A schedule whose values are above 0."""
-FractionSchedule = Fraction | Annotated[Linear, AfterValidator(_within_unit_interval)]
+FractionSchedule = Fraction | Annotated[Linear, _limited(lambda x: 0 <= x <= 1, "stay within [0, 1]")]
 """A schedule whose values lie in [0, 1]."""
 
 
