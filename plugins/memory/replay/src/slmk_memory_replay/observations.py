@@ -10,7 +10,7 @@ from torch import Tensor
 
 from slmk import Obs, Step
 from slmk_memory_replay.frames import Stacked
-from slmk_memory_replay.storage import Column, Log, overlay, places
+from slmk_memory_replay.storage import Column, Log
 
 __all__ = ["Observations", "Whole"]
 
@@ -132,11 +132,8 @@ class Observations:
     def after(self, row: Tensor, names: Container[str] | None = None) -> Obs:
         """What came of them, within the same episode: groups (B, *shape)."""
         obs = {name: group.after(row, self._oldest) for name, group in self._some(names)}
-        place = places(self._ends.read(row))
-        if len(self._finals) and (isinstance(place, slice) or place.numel()):
-            is_final, slot = self._finals.find(row[place], self._oldest)
-            for name, group in self._some(names):
-                overlay(group.newest(obs[name]), place, is_final, self._finals.values[name][slot])
+        newest = {name: group.newest(obs[name]) for name, group in self._some(names)}
+        self._finals.replace(newest, row, self._ends.read(row), self._oldest)
         return obs
 
     @property

@@ -149,16 +149,17 @@ class Ring:
             groups: of observations; all by default.
         """
         columns = {name: column.read(first) for name, column in self._columns.items() if name not in ENDINGS}
+        reward = columns.pop("reward")
         return Sample(
             obs=self._observations.at(first, groups),
             action=columns.pop("action"),
-            reward=columns.pop("reward"),
+            reward=reward,
             next_obs=self._observations.after(last, groups),
             terminated=self._columns["terminated"].read(last),
             truncated=self._columns["truncated"].read(last),
             extras={name.removeprefix(EXTRA): x for name, x in columns.items()},
-            discount=torch.full(first.shape, discount, device=first.device),
-            weight=torch.ones(first.shape, device=first.device),
+            discount=reward.new_full(first.shape, discount),
+            weight=reward.new_ones(first.shape),
             index=first,
         )
 
