@@ -116,9 +116,44 @@ def test_a_run_can_be_stopped_before_its_sessions_train(straight, tmp_path):
     assert_resume_ends_as(straight("discrete"), tmp_path)
 
 
-def started(out, seeds):
+SLOW = """
+import time
+from pathlib import Path
+
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class Slow(CartPoleEnv):
+    def step(self, action):
+        Path(__file__).with_suffix(".stepping").touch()
+        time.sleep(300)
+
+
+gymnasium.register("Slow-v0", Slow)
+"""
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_second_signal_does_not_wait_for_the_iteration(seeds, tmp_path, monkeypatch):
+    """Nothing is saved then, but the run ends as after one Ctrl-C."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = started(tmp_path / "runs", seeds, "env.id='slow:Slow-v0'", "env.num_envs=1", "env.vectorization='sync'")
+    wait_until(process, (tmp_path / "slow.stepping").exists)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "stopping after this iteration" in errors
+    assert "Traceback" not in errors
+
+
+def started(out, seeds, *more):
     """`slmk run` on something small, in a process."""
-    sets = [word for change in SMALL for word in ("-s", change)]
+    sets = [word for change in (*SMALL, *more) for word in ("-s", change)]
     command = [*SLMK, "run", SPECS / KINDS["discrete"][0], *sets, "--seeds", str(seeds), "--out", out]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
