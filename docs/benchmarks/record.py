@@ -14,7 +14,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ def record(run: Path) -> Path:
     """Write the results file of one finished run; it replaces that of an earlier run of the same spec."""
     manifest = json.loads((run / "manifest.json").read_text())
     summary = json.loads((run / "summary.json").read_text())
+    if manifest["dirty"] or not manifest["commit"]:
+        raise SystemExit(f"{run} was made by files that no commit has: nobody could repeat it")
     (spec,) = (path for path in SPECS.rglob(f"{manifest['name']}.toml"))
     name = spec.relative_to(SPECS)
     asked, made = (slmk.load(path).resolved() for path in (spec, run / "resolved.toml"))
@@ -139,10 +141,14 @@ def _row(result: dict[str, Any]) -> str:
 
 def _missing() -> Iterator[str]:
     done = {result["spec"] for result in results()}
-    specs = (f"specs/{path.relative_to(SPECS)}" for path in spec_files())
-    missing = [name for name in specs if name not in done]
+    paths = (path.relative_to(SPECS) for path in spec_files())
+    missing = [path for path in paths if f"specs/{path}" not in done]
     if missing:
-        yield "Not yet run: " + ", ".join(f"`{name}`" for name in missing) + "."
+        yield "## Not yet run"
+        yield ""
+    for folder, members in groupby(missing, lambda path: path.parent):
+        names = ", ".join(f"`{path.stem}`" for path in members)
+        yield f"- [specs/{folder}](../../specs/{folder}): {names}"
 
 
 def record_throughput(measured: Path) -> None:
