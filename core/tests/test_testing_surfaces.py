@@ -121,7 +121,9 @@ def test_throughput_is_the_ratio_of_speeds(throughput, record_property):
     """Twice the time per call is half the throughput, whichever of the two is named first."""
     one, two = (lambda: time.sleep(0.02)), (lambda: time.sleep(0.04))
     assert throughput(one, two, rounds=7) == pytest.approx(2, rel=0.3)
-    assert throughput(two, one, rounds=7) == pytest.approx(0.5, rel=0.3)
+    assert throughput(two, one, rounds=7, at_least=0.1) == pytest.approx(0.5, rel=0.3)
+    with pytest.raises(AssertionError, match=r"0\.\d\d times as fast, where at least 1\.5 is asked for"):
+        throughput(two, one, rounds=7, at_least=1.5)
 
 
 def test_first_difference_names_the_place():

@@ -57,11 +57,10 @@ def test_ppo_brax(id, throughput, benchmark):
     theirs = Peer(BRAX, HERE / "brax_peer.py", id, *map(str, (NUM_ENVS, BATCH_SIZE, EPOCHS)))
     try:
         ours(), theirs()  # Compile.
-        ratio = throughput(ours, theirs, rounds=3)
         benchmark.pedantic(ours, rounds=1)
+        throughput(ours, theirs, rounds=3, at_least=1)
     finally:
         ours.close()
         theirs.close()
     memory = benchmark.extra_info["memory"] = ours.peak / theirs.peak
-    assert ratio >= 1
     assert memory <= 1

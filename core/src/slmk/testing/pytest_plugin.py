@@ -38,19 +38,20 @@ def run_spec(tmp_path: Path) -> Callable[..., Result]:
 
 @pytest.fixture
 def throughput(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Callable[..., float]:
-    """How many times as fast as `b` is `a`: ``assert throughput(a, b) > 2``; see `slmk.testing.timing.throughput`.
+    """How many times as fast as `b` is `a`: ``throughput(a, b, at_least=2)``; see `slmk.testing.timing.throughput`.
 
-    The ratio is recorded as a property of the test, and with the results of pytest-benchmark where the test uses its
-    fixture too.
+    The test fails where it is less than `at_least`. The ratio is recorded as a property of the test, and with the
+    results of pytest-benchmark where the test uses its fixture too: call that first, as nothing follows a failure.
     """
 
-    def measure(a: Callable[[], object], b: Callable[[], object], rounds: int = 15) -> float:
+    def measure(a: Callable[[], object], b: Callable[[], object], rounds: int = 15, at_least: float = 0.0) -> float:
         from slmk.testing.timing import throughput
 
         ratio = throughput(a, b, rounds)
         record_property("throughput", ratio)
         if "benchmark" in request.fixturenames:
-            request.getfixturevalue("benchmark").extra_info["throughput"] = ratio
+            request.getfixturevalue("benchmark").extra_info.update(throughput=ratio, at_least=at_least)
+        assert ratio >= at_least, f"{ratio:.2f} times as fast, where at least {at_least:.4g} is asked for"
         return ratio
 
     return measure
