@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from slmk.batch import Obs
 from slmk.checkpoint import Checkpoints, read_checkpoint
 from slmk.env_info import EnvInfo
 from slmk.errors import CheckpointError
+from slmk.recurrence import Recurrence
 from slmk.registry import Registry
 from slmk.spec import load_policy_sections
 from slmk.state import set_state
@@ -32,9 +34,17 @@ class Policy:
     A recurrent policy remembers from call to call; `reset` tells it that new episodes begin.
     """
 
+    reads: tuple[str, ...]
+    """The observation groups that it reads. What a critic alone reads, such as ``privileged_state``, is not needed."""
+    recurrence: Recurrence
+    """What its networks remember; not those of a critic."""
+
     def __init__(self, agent: Agent, env: EnvInfo) -> None:
         self.agent = agent
         self.env = env
+        read = _read(agent, env)
+        self.reads = tuple(name for name in env.observation_spaces if name in read)
+        self.recurrence = agent.recurrence.only(read)
         self._carries: dict[str, Tensor] | None = None
 
     @classmethod
@@ -66,14 +76,15 @@ class Policy:
         """Actions for one observation or a batch.
 
         Args:
-            obs: groups by name, or the only group itself; each (*shape) or (B, *shape).
+            obs: the groups in `reads` by name, or the only one itself; each (*shape) or (B, *shape). Others that the
+                environment has may be there too.
             first: whether it is the first of an episode, or (B,) which of the batch are; matters to recurrent policies.
 
         Returns:
             The action (*action shape), or (B, *action shape) for a batch.
 
         Raises:
-            ValueError: a group is missing, or has another shape than the environment's.
+            ValueError: a group is missing or unknown, or has another shape than the environment's.
         """
         groups, batched = self._as_batch(obs)
         groups = self._remember(groups, torch.as_tensor(first, device=self.env.device))
@@ -81,21 +92,22 @@ class Policy:
         return action if batched else action[0]
 
     def _remember(self, groups: Obs, first: Tensor) -> Obs:
-        recurrence, batch = self.agent.recurrence, len(next(iter(groups.values())))
+        batch = len(next(iter(groups.values())))
         if self._carries is None:
-            groups = recurrence.start(groups)
+            groups = self.recurrence.start(groups)
         else:
-            groups = recurrence.attach(groups, self._carries, first.expand(batch))
-        self._carries = recurrence.advance(groups)
+            groups = self.recurrence.attach(groups, self._carries, first.expand(batch))
+        self._carries = self.recurrence.advance(groups)
         return groups
 
     def _as_batch(self, obs: Array | Tensor | Mapping[str, Array | Tensor]) -> tuple[Obs, bool]:
         spaces = self.env.observation_spaces
-        groups = dict(obs) if isinstance(obs, Mapping) else {next(iter(spaces)): obs}
-        if set(groups) != set(spaces):
-            raise ValueError(f"expected the observation groups {sorted(spaces)}, got {sorted(groups)}")
+        groups = dict(obs) if isinstance(obs, Mapping) else {self.reads[0]: obs}
+        if not set(self.reads) <= set(groups) <= set(spaces):
+            raise ValueError(f"expected the observation groups {sorted(self.reads)}, got {sorted(groups)}")
         tensors, extra = {}, set()
-        for name, space in spaces.items():
+        for name in self.reads:
+            space = spaces[name]
             tensor = torch.as_tensor(np.asarray(groups[name]), device=self.env.device)
             shape = tuple(space.shape or ())
             if tuple(tensor.shape[tensor.ndim - len(shape) :]) != shape or tensor.ndim - len(shape) > 1:
@@ -121,3 +133,29 @@ def find_checkpoint(path: Path) -> Path:
         if (best := Checkpoints(session / "checkpoints").best()) is not None:
             return best
     raise CheckpointError(f"{path}: no checkpoint here; expected a run, a seed-* folder of one, or a checkpoint")
+
+
+@torch.no_grad()
+def _read(agent: Agent, env: EnvInfo) -> set[str]:
+    """The groups that the policy of an agent reads, carries among them: found out by calling it once."""
+    nothing = {name: np.zeros((1, *(space.shape or ())), space.dtype) for name, space in env.observation_spaces.items()}
+    obs = {name: torch.as_tensor(x, device=env.device) for name, x in nothing.items()}
+    recorder = _Recorder(agent.recurrence.start(obs))
+    agent.algorithm.policy(recorder)  # type: ignore[arg-type]
+    return recorder.read
+
+
+class _Recorder(UserDict[str, Tensor]):
+    """Groups that note which of them are read."""
+
+    def __init__(self, obs: Obs) -> None:
+        self.read: set[str] = set()
+        self.data = dict(obs)
+
+    def __getitem__(self, name: str) -> Tensor:
+        value = self.data[name]
+        self.read.add(name)
+        return value
+
+    def __or__(self, other: Mapping[str, Tensor]) -> Obs:  # type: ignore[override]
+        return dict(self) | dict(other)

@@ -6,6 +6,8 @@ observations through memory and training; a network takes its memory from before
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import torch
 from torch import Tensor
 
@@ -18,9 +20,20 @@ __all__ = ["Recurrence"]
 class Recurrence:
     """Adds the groups to observations, and forgets where an episode ends; adds nothing without recurrent networks."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, carries: Container[str] | None = None) -> None:
+        """
+        Args:
+            model: with the networks.
+            carries: the groups ``carry/<role>`` to provide; all by default.
+        """
         self._model = model
-        self._widths = model.recurrent
+        self._widths = {
+            role: width for role, width in model.recurrent.items() if carries is None or f"{CARRY}{role}" in carries
+        }
+
+    def only(self, carries: Container[str]) -> Recurrence:
+        """What the networks remember that read these groups."""
+        return Recurrence(self._model, carries)
 
     def start(self, obs: Obs) -> Obs:
         """`obs` (N, …) as first observations of episodes."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from slmk.batch import Obs, Step
     from slmk.env_info import EnvInfo
+    from slmk.policy import Policy
     from slmk.spec import Blueprint
 
 __all__ = ["Score", "score"]
@@ -96,7 +97,7 @@ def _score(
     watchers: list[Callable[[Obs, Tensor, Step], None]] = []
     with ExitStack() as stack:
         stack.callback(env.close)
-        _require_same_spaces(policy.env, env.info)
+        _require_same_spaces(policy, env.info)
         if render:
             viewers.append(stack.enter_context(Window()).show)
         if video is not None:
@@ -113,19 +114,21 @@ def _score(
             for view in viewers:
                 view(frame)
 
-        agent = policy.agent
-        played = play(env, agent.algorithm.policy, agent.recurrence, episodes, seed=seed, each_step=each_step)
+        act, recurrence = policy.agent.algorithm.policy, policy.recurrence
+        played = play(env, act, recurrence, episodes, seed=seed, each_step=each_step)
     row = played.as_row()
     mean, std, length = (row[f"eval/{name}"] for name in ("return_mean", "return_std", "length_mean"))
     return Score(checkpoint, episodes, mean, std, length, video, record)
 
 
-def _require_same_spaces(trained: EnvInfo, given: EnvInfo) -> None:
-    """Bounds of observations may differ, as between two simulators of one robot; all else may not."""
+def _require_same_spaces(policy: Policy, given: EnvInfo) -> None:
+    """What the policy reads may have other bounds, as in another simulator of the robot, but no other shape."""
+    both = policy.env, given
     observations = [
-        str({name: space.shape for name, space in sorted(info.observation_spaces.items())}) for info in (trained, given)
+        str({name: space.shape for name, space in sorted(info.observation_spaces.items()) if name in policy.reads})
+        for info in both
     ]
-    compared = {"observations": observations, "actions": [str(info.action_space) for info in (trained, given)]}
+    compared = {"observations": observations, "actions": [str(info.action_space) for info in both]}
     problems = [
         Problem(f"the policy was trained with other {what}", "env", expected=mine, found=theirs)
         for what, (mine, theirs) in compared.items()

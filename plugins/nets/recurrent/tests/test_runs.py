@@ -76,7 +76,9 @@ def test_a_loaded_policy_acts_as_the_run_did(tmp_path: Path) -> None:
             action = run.algorithm.policy(obs)
         assert policy(obs["obs"], obs["first"]).tolist() == action.tolist()
         obs = run.recurrence.follow(obs, run.env.step(action)).obs
-        assert all(equal(policy._carries[name].where(~obs["first"].unsqueeze(-1), 0), obs[name]) for name in CARRIES)
+        (name,) = policy._carries  # The critic's memory is of no use any more.
+        assert name == "carry/actor"
+        assert equal(policy._carries[name].where(~obs["first"].unsqueeze(-1), 0), obs[name])
 
 
 CARRIES = ("carry/actor", "carry/critic")

@@ -147,7 +147,7 @@ def _description(policy: Policy, graph: Graph) -> dict[str, Any]:
         "inputs": {name: {"shape": list(x.shape[1:]), "dtype": _name(x)} for name, x in graph.example.items()},
         "carries": {name: NEXT + name for name in graph.carries},
         "observation_spaces": {
-            name: space_to_json(space) for name, space in policy.env.observation_spaces.items() if name in graph.example
+            name: space_to_json(space) for name, space in policy.env.observation_spaces.items() if name in policy.reads
         },
         "action_space": space_to_json(policy.env.action_space),
     }
@@ -174,10 +174,10 @@ def _difference(session: onnxruntime.InferenceSession, policy: Policy, graph: Gr
         carries = {name: np.zeros((batch, *graph.example[name].shape[1:]), np.float32) for name in graph.carries}
         policy.reset()
         for step in range(STEPS):
-            obs = {name: _draw(space, batch, random) for name, space in policy.env.observation_spaces.items()}
+            obs = {name: _draw(policy.env.observation_spaces[name], batch, random) for name in policy.reads}
             first = random.random(batch) < 0.3 if step else np.ones(batch, dtype=bool)
             wanted = policy(obs, first)
-            inputs = {name: x for name, x in (obs | carries | {FIRST: first}).items() if name in graph.example}
+            inputs = obs | carries | ({FIRST: first} if graph.carries else {})
             action, *after = session.run(None, inputs)
             carries = dict(zip(graph.carries, after, strict=True))
             difference = np.abs(action.astype(np.float64) - wanted) / np.maximum(np.abs(wanted), 1.0)

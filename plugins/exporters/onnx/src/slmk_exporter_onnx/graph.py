@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -28,17 +26,10 @@ class Graph(nn.Module):
     def __init__(self, policy: Policy) -> None:
         super().__init__()
         self._policy = policy.agent.algorithm.policy
-        self._recurrence = policy.agent.recurrence
-        example = self._recurrence.start(
-            {
-                name: torch.as_tensor(space.sample(), device=policy.env.device)[None]
-                for name, space in policy.env.observation_spaces.items()
-            }
-        )
-        read = _Read(example)
-        with torch.no_grad():
-            self._policy(read)
-        self.example: Obs = {name: example[name] for name in sorted(read.names)}
+        self._recurrence = policy.recurrence
+        spaces = policy.env.observation_spaces
+        obs = {name: torch.as_tensor(spaces[name].sample(), device=policy.env.device)[None] for name in policy.reads}
+        self.example: Obs = dict(sorted(self._recurrence.start(obs).items()))
         """What is read: a first observation, each group (1, *shape)."""
         self.carries = [name for name in self.example if name.startswith(CARRY)]
 
@@ -54,21 +45,3 @@ class Graph(nn.Module):
             obs = self._recurrence.attach(obs, {name: inputs[name] for name in self.carries}, inputs[FIRST])
         after = self._recurrence.advance(obs)
         return (self._policy(obs), *(after[name] for name in self.carries))
-
-
-class _Read(dict[str, Any]):
-    """Groups that note which of them are read."""
-
-    def __init__(self, obs: Obs) -> None:
-        super().__init__(obs)
-        self.names: set[str] = set()
-
-    def __getitem__(self, name: str) -> Tensor:
-        self.names.add(name)
-        return super().__getitem__(name)  # type: ignore[no-any-return]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """As that of a dict; a group that is not there is not read."""
-        if name not in self:
-            return default
-        return self[name]
