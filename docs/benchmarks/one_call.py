@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from torch._inductor.utils import fresh_cache
 
 import slmk
 from slmk.arithmetic import subnormals_flushed
@@ -69,9 +70,9 @@ each and in one compiled call for {STEPS}, median of {TURNS} turns.
 {chr(10).join(row(name, *case) for name, case in CASES.items())}
 
 Only the step itself is timed: drawing a batch and its noise comes to as much again for small networks, and stays. So
-it is small networks that would gain, and these learn in minutes, of which compiling takes a good part: a graph of 20
-steps takes five times as long as one of {STEPS}. At the size at which papers take 20 steps, arithmetic is nearly all
-there is. And priorities could no longer follow each step. So each step is a call of its own.
+it is small networks that would gain, and these learn in minutes, of which compiling would take a good part: a graph of
+20 steps takes five times as long as one of {STEPS}. At the size at which papers take 20 steps, little is gained. And
+priorities could no longer follow each step. So each step is a call of its own.
 """
     Path(__file__).with_suffix(".md").write_text(text)
     print(text)
@@ -105,7 +106,8 @@ def times(env: str, algorithm: dict[str, Any], networks: dict[str, Any]) -> tupl
     batches = tuple(batch for _, batch, _ in calls[:STEPS])
     several = compiled(AllSteps(step).__call__, CPU)
     with torch.no_grad(), subnormals_flushed():
-        seconds = elapsed(lambda: several(state, batches, scalars))
+        with fresh_cache():
+            seconds = elapsed(lambda: several(state, batches, scalars))
         each = lambda: [single(state, batch, scalars) for batch in batches]  # noqa: E731
         turns = [(elapsed(each), elapsed(lambda: several(state, batches, scalars))) for _ in range(TURNS)]
     medians = [median(column) / STEPS for column in zip(*turns, strict=True)]
