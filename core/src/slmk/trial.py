@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import distributions
@@ -64,12 +64,16 @@ def run(
     """
     blueprint = load(spec, overrides)
     with _world(blueprint, join):
-        directory = world.told(_new_directory(Path(out), blueprint) if world.rank() == 0 else None)
+        directory = _directory(Path(out), blueprint)
+        new = [folder for folder in directory.parents if not folder.exists()]
+        if world.rank() == 0:
+            _begin(directory, blueprint)
+        directory = world.told(directory)
         try:
             return _launch(directory, blueprint, resuming=False, profile=profile)
         except SpecError:
             if world.rank() == 0:
-                shutil.rmtree(directory)
+                _remove(directory, new)
             raise
 
 
@@ -163,14 +167,18 @@ def _summarise(directory: Path, blueprint: Blueprint, seeds: Sequence[int]) -> d
     return summary
 
 
-def _new_directory(out: Path, blueprint: Blueprint) -> Path:
-    """A run directory with what is known before the run.
+def _directory(out: Path, blueprint: Blueprint) -> Path:
+    """The directory of a new run."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return out / blueprint.name / f"{stamp}-{secrets.token_hex(2)}"
+
+
+def _begin(directory: Path, blueprint: Blueprint) -> None:
+    """Make the directory, with what is known before the run.
 
     Raises:
         RunError: it cannot be written.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    directory = out / blueprint.name / f"{stamp}-{secrets.token_hex(2)}"
     try:
         directory.mkdir(parents=True)
         (directory / "spec.toml").write_text(blueprint.text)
@@ -178,7 +186,14 @@ def _new_directory(out: Path, blueprint: Blueprint) -> Path:
         write_json(directory / "manifest.json", _manifest(blueprint))
     except OSError as error:
         raise RunError(f"cannot write to the run directory {directory}: {error.strerror}") from error
-    return directory
+
+
+def _remove(directory: Path, above: Sequence[Path]) -> None:
+    """Remove the directory of a run that was refused, and folders `above` it unless another run has begun there."""
+    shutil.rmtree(directory)
+    with suppress(OSError):
+        for folder in above:
+            folder.rmdir()
 
 
 def _manifest(blueprint: Blueprint) -> dict[str, Any]:
