@@ -66,3 +66,20 @@ for entry in importlib.metadata.entry_points(group="slmk"):
     seconds = dict(line.split() for line in run(code, cache).splitlines())
     assert seconds
     assert {name: value for name, value in seconds.items() if float(value) > 0.05} == {}
+
+
+def test_torchs_compiler_is_imported_by_those_who_compile(cache):
+    """It takes a second, and processes of a world that had it before they met died of gloo's threads at their end."""
+    code = """
+import sys, slmk
+spec = {
+    "run": {"env_steps": 64, "compile": "off", "eval_episodes": 0},
+    "env": {"name": "gymnasium", "id": "CartPole-v1"},
+    "algorithm": {"name": "ppo", "horizon": 32, "minibatches": 1},
+    "memory": {"name": "rollout"},
+    "network": {"actor": {"name": "mlp"}, "critic": {"name": "mlp"}},
+}
+slmk.run(spec, out=sys.argv[1])
+print("torch" in sys.modules, "torch._dynamo" in sys.modules)
+"""
+    assert run(code, cache, str(cache / "runs")).splitlines()[-1] == "True False"

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.eval_frame import _debug_get_cache_entry_list as compiled_forms
 
 __all__ = ["compiled", "written"]
 
@@ -57,6 +56,9 @@ class _Forms:
 
     def _compile(self, *arguments: Any) -> Any:
         """The step's result, from a form that torch compiles for these arguments."""
+        # Imported here, as it takes a second, and processes that had it before they joined a world aborted at their end.
+        from torch._dynamo.eval_frame import _debug_get_cache_entry_list as compiled_forms
+
         code, function = self._function.__code__, self._function
         known = {entry.compile_id for entry in compiled_forms(code)}
         result = self._graph(*arguments)
