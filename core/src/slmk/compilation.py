@@ -56,7 +56,7 @@ class _Forms:
 
     def _compile(self, *arguments: Any) -> Any:
         """The step's result, from a form that torch compiles for these arguments."""
-        # Imported here, as it takes a second, and processes that had it before they joined a world aborted at their end.
+        # Imported here: it takes a second, and processes that had it before they joined a world aborted at their end.
         from torch._dynamo.eval_frame import _debug_get_cache_entry_list as compiled_forms
 
         code, function = self._function.__code__, self._function
