@@ -9,6 +9,7 @@ from slmk_env_playground import PlaygroundConfig
 pytest.importorskip("mujoco_playground")
 PlaygroundConfig(id="").prepare()
 
+import jax  # noqa: E402
 from mujoco_playground import registry  # noqa: E402
 
 from slmk_env_playground.backend import PlaygroundEnv  # noqa: E402
@@ -19,6 +20,13 @@ ON_WARP = [
     {"id": "CartpoleBalance", "vision": True},
     {"id": "PandaPickCubeCartesian", "vision": True},
 ]
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Forget what was compiled: some twenty environments are as many mappings of memory as Linux grants a process."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.mark.nightly
