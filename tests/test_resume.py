@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -156,9 +155,12 @@ def started(out, seeds, *more):
     """`slmk run` on something small, in a process."""
     sets = [word for change in (*SMALL, *more) for word in ("-s", change)]
     command = [*SLMK, "run", SPECS / KINDS["discrete"][0], *sets, "--seeds", str(seeds), "--out", out]
-    # Where these tests run in the background of a shell, SIGINT is ignored, which processes inherit.
-    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeds)
+    # In the background of a shell SIGINT is ignored, which processes inherit; what is caught here, they heed.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_until(process, there):
