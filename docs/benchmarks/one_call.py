@@ -24,7 +24,7 @@ from slmk.run import Run
 from slmk.update_step import Result, State, UpdateStep
 
 STEPS = 4
-"""Gradient steps in one call. Compiling takes as many times as long."""
+"""Gradient steps in one call."""
 TURNS = 100
 CPU = torch.device("cpu")
 MLP = {"name": "mlp", "activation": "relu", "init": "pytorch"}
@@ -70,9 +70,9 @@ each and in one compiled call for {STEPS}, median of {TURNS} turns.
 {chr(10).join(row(name, *case) for name, case in CASES.items())}
 
 Only the step itself is timed: drawing a batch and its noise comes to as much again for small networks, and stays. So
-it is small networks that would gain, and these learn in minutes, of which compiling would take a good part: a graph of
-20 steps takes five times as long as one of {STEPS}. At the size at which papers take 20 steps, little is gained. And
-priorities could no longer follow each step. So each step is a call of its own.
+it is small networks that would gain, and these learn in minutes, of which compiling would take a good part. At the
+size at which papers take 20 steps, little is gained. And priorities could no longer follow each step. So each step is a
+call of its own.
 """
     Path(__file__).with_suffix(".md").write_text(text)
     print(text)

@@ -140,8 +140,8 @@ class Learner:
         for step in self._steps.values():
             if step.history:
                 # One operation for all metrics: this is called after every update of an off-policy algorithm.
-                total_of = step.history[0] if len(step.history) == 1 else torch.stack(step.history).sum(0)
-                for name, total in zip(step.names, total_of.unbind(), strict=True):
+                totals = step.history[0] if len(step.history) == 1 else torch.stack(step.history).sum(0)
+                for name, total in zip(step.names, totals.unbind(), strict=True):
                     sums[name] = sums[name] + total if name in sums else total
                     counts[name] = counts.get(name, 0) + len(step.history)
                 step.history.clear()

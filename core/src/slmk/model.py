@@ -39,8 +39,8 @@ class Model(nn.Module):
         super().__init__()
         self.networks = nn.ModuleDict(networks)
         self.normalizers = nn.ModuleDict(normalizers)
+        # What `observe` and `forward` need, found once: walking through sub-modules costs as much as a small network.
         self._observing = tuple(normalizers.items())
-        # What `forward` needs of each role, found once: walking through sub-modules costs as much as a small network.
         self._roles = {
             role: (networks[role], tuple((name, normalizers.get(name)) for name in names), tuple(extra.get(role, ())))
             for role, names in groups.items()
