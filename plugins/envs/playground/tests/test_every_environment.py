@@ -24,7 +24,7 @@ ON_WARP = [
 
 @pytest.fixture(autouse=True)
 def few_programs():
-    """Forget what was compiled: each leaves a thousand mappings of memory or more, of 65,530 that a process may have."""
+    """Forget what was compiled: each leaves a thousand mappings of memory or more; a process may have 65,530."""
     yield
     jax.clear_caches()
 
