@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["SumTree"]
 
-BLOCKS = 2**14
+BLOCKS = 2**15
 """Nodes of the middle level, at most. Summing up so many takes as long as a few operations on a batch."""
 _SHARE = 1 - 2.0**-40
 """The share of the whole that is drawn from, so that rounding does not lead beyond its end."""
@@ -19,14 +19,14 @@ class SumTree:
     """Values of leaves, their sums by blocks, and the sum of these.
 
     A binary tree of a million leaves takes 20 steps to find one, each of several small operations on the batch, which
-    cost the same whether they handle two children or many. With blocks of 64 leaves there are two steps.
+    cost the same whether they handle two children or many. With blocks of 32 leaves there are two steps.
 
     Sums are float64 and always made anew from the values, never moved by differences, so that rounding cannot build up.
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
         """Make a tree of `size` leaves that are all 0."""
-        self._bits = max(6, (-(-size // BLOCKS) - 1).bit_length())
+        self._bits = max(5, (-(-size // BLOCKS) - 1).bit_length())
         blocks = -(-size >> self._bits)
         self._values = torch.zeros(blocks, 1 << self._bits, dtype=torch.float64, device=device)
         self._ends = torch.zeros_like(self._values)
