@@ -134,12 +134,16 @@ gymnasium.register("Slow-v0", Slow)
 """
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_a_second_signal_does_not_wait_for_the_iteration(seeds, tmp_path, monkeypatch):
-    """Nothing is saved then, but the run ends as after one Ctrl-C."""
+@pytest.mark.parametrize(
+    ("seeds", "sigint"),
+    [(1, signal.default_int_handler), (2, signal.default_int_handler), (1, signal.SIG_IGN), (2, signal.SIG_IGN)],
+)
+def test_a_second_signal_does_not_wait_for_the_iteration(seeds, sigint, tmp_path, monkeypatch):
+    """Nothing is saved then, but the run ends as after one Ctrl-C; in a shell's background, too."""
     (tmp_path / "slow.py").write_text(SLOW)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    process = started(tmp_path / "runs", seeds, "env.id='slow:Slow-v0'", "env.num_envs=1", "env.vectorization='sync'")
+    slow = ("env.id='slow:Slow-v0'", "env.num_envs=1", "env.vectorization='sync'")
+    process = started(tmp_path / "runs", seeds, *slow, sigint=sigint)
     wait_until(process, (tmp_path / "slow.stepping").exists)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -151,12 +155,11 @@ def test_a_second_signal_does_not_wait_for_the_iteration(seeds, tmp_path, monkey
     assert "Traceback" not in errors
 
 
-def started(out, seeds, *more):
-    """`slmk run` on something small, in a process."""
+def started(out, seeds, *more, sigint=signal.default_int_handler):
+    """`slmk run` on something small, in a process that inherits what SIGINT does: nothing in a shell's background."""
     sets = [word for change in (*SMALL, *more) for word in ("-s", change)]
     command = [*SLMK, "run", SPECS / KINDS["discrete"][0], *sets, "--seeds", str(seeds), "--out", out]
-    # In the background of a shell SIGINT is ignored, which processes inherit; what is caught here, they heed.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, sigint)
     try:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     finally:

@@ -125,7 +125,8 @@ def _summarise(run: Any, directory: Path, manifest: Mapping[str, Any]) -> dict[s
 def _signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in a list instead of dying, so that the loop can write a checkpoint first.
 
-    A second signal acts as usual. The process that the user has started says so; to others the signal was passed on.
+    A second signal acts as usual, also where a shell has started this in the background, with SIGINT ignored. The
+    process that the user has started says so; to others the signal was passed on.
     """
     caught: list[int] = []
     before: dict[int, Any] = {}
@@ -133,7 +134,7 @@ def _signals() -> Iterator[list[int]]:
     def handle(number: int, frame: Any) -> None:
         caught.append(number)
         for each, previous in before.items():
-            signal.signal(each, previous)
+            signal.signal(each, signal.default_int_handler if previous is signal.SIG_IGN else previous)
         if multiprocessing.parent_process() is None and world.rank() == 0:
             say_stopping()
 
