@@ -151,6 +151,15 @@ def test_dev_mode_is_small_and_checked(tmp_path):
     assert json.loads((directory / "summary.json").read_text())["env_steps"] >= 10_000
 
 
+def test_dev_mode_shortens_the_warm_up(tmp_path):
+    """Gradient steps are taken, though the spec has as many random steps as `--dev` has in all."""
+    done = slmk("run", SPEC.parent / "dqn_cartpole.toml", "--dev", "-s", "run.env_steps=1500", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (metrics,) = tmp_path.glob("*/*/seed-0/metrics.jsonl")
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert max(row.get("updates", 0) for row in rows) > 0
+
+
 def test_profile_is_written(tmp_path):
     """`--profile` leaves a readable profile beside the metrics."""
     sets = [word for change in SMALL for word in ("-s", change)]

@@ -1,9 +1,10 @@
-"""The limits that schedules keep, as constants and as lines."""
+"""The limits that schedules keep, and what the base of off-policy options refuses."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from slmk import FractionSchedule, Linear, NonNegativeSchedule, PositiveSchedule
+from slmk import FractionSchedule, Linear, NonNegativeSchedule, OffPolicyConfig, PositiveSchedule
+from slmk.config import RunConfig
 from slmk.toolbox.schedules import at
 
 
@@ -26,3 +27,23 @@ def test_a_schedule_keeps_its_limits_from_start_to_end(schedule, lowest, allowed
         for wrong in (value, Linear(start=value, end=lowest), {"start": lowest, "end": value}):
             with pytest.raises(ValidationError):
                 values.validate_python(wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "env_steps", "paths"),
+    [
+        ({"learning_starts": 1000}, 1000, ["learning_starts"]),
+        ({"learning_starts": 1000}, 1001, []),
+        ({"learning_starts": 1000, "utd_ratio": 0.25}, 1003, ["utd_ratio"]),
+        ({"learning_starts": 1000, "utd_ratio": 0.25}, 1004, []),
+    ],
+)
+def test_a_run_that_would_learn_nothing_is_refused(options, env_steps, paths):
+    """The warm-up has to leave time for a gradient step."""
+    problems = OffPolicyConfig(**options).problems({"run": RunConfig(env_steps=env_steps)})
+    assert [path for path, _ in problems] == paths
+
+
+def test_without_a_budget_there_is_nothing_to_compare():
+    """A spec whose section `run` is wrong has that problem alone."""
+    assert list(OffPolicyConfig(learning_starts=1000).problems({})) == []

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from slmk.config import NonNegative as NonNegative
     from slmk.config import NonNegativeSchedule as NonNegativeSchedule
     from slmk.config import NormalizerConfig as NormalizerConfig
+    from slmk.config import OffPolicyConfig as OffPolicyConfig
     from slmk.config import Positive as Positive
     from slmk.config import PositiveInt as PositiveInt
     from slmk.config import PositiveSchedule as PositiveSchedule
@@ -72,6 +73,7 @@ _HOMES = {
         "NonNegative",
         "NonNegativeSchedule",
         "NormalizerConfig",
+        "OffPolicyConfig",
         "Positive",
         "PositiveInt",
         "PositiveSchedule",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -21,6 +22,7 @@ __all__ = [
     "NonNegative",
     "NonNegativeSchedule",
     "NormalizerConfig",
+    "OffPolicyConfig",
     "Positive",
     "PositiveInt",
     "PositiveSchedule",
@@ -121,6 +123,32 @@ class AlgorithmConfig(Config):
     """Names of the normalizers it can use: the tables ``[normalizer.<role>]``; ``obs`` means observations."""
     deterministic_policy: ClassVar[bool] = True
     """Whether `Algorithm.policy` gives one and the same action for an observation."""
+
+
+class OffPolicyConfig(AlgorithmConfig):
+    """Base of options of an algorithm that learns from samples of a memory, after a warm-up."""
+
+    memory: ClassVar = "sample"
+
+    horizon: PositiveInt = 1
+    """Vector steps between two calls of `learn`."""
+    learning_starts: Annotated[int, Field(ge=0)] = 0
+    """Environment steps with uniformly random actions before learning starts. ``slmk run --dev`` shortens them."""
+    utd_ratio: Positive = 1.0
+    """Gradient steps per environment transition, whatever `env.num_envs` and `horizon` are."""
+    batch_size: PositiveInt = 256
+    """Transitions, or sequences, in each gradient step."""
+
+    def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """There must be a gradient step within the run."""
+        rest = spec["run"].env_steps - self.learning_starts if "run" in spec else inf
+        if rest <= 0:
+            yield (
+                "learning_starts",
+                f"{self.learning_starts:,} environment steps before learning starts are the whole run",
+            )
+        elif self.utd_ratio * rest < 1:
+            yield "utd_ratio", f"{self.utd_ratio:g} gradient steps for each of {rest:,} transitions are less than one"
 
 
 class MemoryConfig(Config):

@@ -61,8 +61,10 @@ def train(run: Run, checkpoints: Checkpoints, emit: Emit, stop: Callable[[], boo
         due = {what: last or run.env_steps // n > before // n for what, n in every.items()}
         if run.blueprint.run.debug:
             _check_finite(metrics, run.env_steps)
+        run.metrics |= metrics  # Not every update has all: some train the actor only now and then.
         if due["report"]:
-            emit(_train_row(run, metrics))
+            emit(_train_row(run))
+            run.metrics = {}
         best = due["eval"] and run.blueprint.run.eval_episodes > 0 and _evaluate(run, emit)
         interrupted = world.any_of(stop())
         if due["checkpoint"] or best or interrupted:
@@ -84,11 +86,10 @@ def _intervals(run: Run) -> dict[str, int]:
     }
 
 
-def _train_row(run: Run, metrics: Metrics) -> dict[str, Any]:
+def _train_row(run: Run) -> dict[str, Any]:
     """One row: counters, episode statistics, metrics of environment and algorithm (one transfer), wall time."""
     run.tracker.flush()
-    if hasattr(run.env, "metrics"):
-        metrics = run.env.metrics() | metrics
+    metrics = run.env.metrics() | run.metrics if hasattr(run.env, "metrics") else run.metrics
     values = torch.stack([value.float() for value in metrics.values()]).tolist() if metrics else []
     elapsed = run.elapsed
     return {

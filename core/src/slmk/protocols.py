@@ -148,7 +148,10 @@ class Memory(Protocol):
         ...
 
     def feedback(self, batch: Sample, error: Tensor) -> None:
-        """Tell how surprising each sample was: its absolute error (B,). A no-op in all but prioritized memories."""
+        """Tell how surprising each sample was: its absolute error (B,), or that of each step of sequences (L, B).
+
+        A no-op in all but prioritized memories.
+        """
         ...
 
 

@@ -10,7 +10,7 @@ from slmk import world
 from slmk.assembly import build_agent, build_env, build_memory
 from slmk.checked import CheckedEnv
 from slmk.evaluation import Evaluator
-from slmk.protocols import Memory
+from slmk.protocols import Memory, Metrics
 from slmk.registry import Registry
 from slmk.spec import Blueprint
 from slmk.state import State, get_state, set_state
@@ -53,6 +53,8 @@ class Run:
         """Wall time spent before this process took over."""
         self.best: float | None = None
         """The highest mean return of an evaluation so far."""
+        self.metrics: Metrics = {}
+        """The latest value of each metric that `learn` has returned since the last row."""
         self._started = perf_counter()
 
     @property
@@ -94,6 +96,7 @@ class Run:
             "iterations": self.iterations,
             "seconds": self.elapsed,
             "best": self.best,
+            "metrics": dict(self.metrics),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -107,7 +110,7 @@ class Run:
         if self.memory is not None:
             set_state(self.memory, state["memory"])
         self.env_steps, self.iterations = state["env_steps"], state["iterations"]
-        self.seconds, self.best = state["seconds"], state["best"]
+        self.seconds, self.best, self.metrics = state["seconds"], state["best"], dict(state["metrics"])
         self._started = perf_counter()
         if "env" in state:
             set_state(self.env, state["env"])

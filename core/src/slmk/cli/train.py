@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ DEV = (
     "run.debug=true",
 )
 """What ``--dev`` sets: a small run with every check on."""
+DEV_WARM_UP = 1000
+"""Environment steps of random actions in it, at most."""
 
 
 @click.command()
@@ -55,7 +58,7 @@ def run(
     """Train SPEC; without one, the demo: PPO learns CartPole."""
     from slmk import trial
 
-    changes = (*(DEV if dev else ()), *overrides)
+    changes = (*(_small(spec, overrides) if dev else ()), *overrides)
     if seeds is not None:
         changes = (*changes, f"run.seeds={seeds}")
     if device is not None:
@@ -64,6 +67,17 @@ def run(
     _exit_if_interrupted(result)
     if render:
         _evaluate(result.directory, episodes=1, render=True)
+
+
+def _small(spec: Path, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """What ``--dev`` changes in a spec."""
+    from slmk.config import OffPolicyConfig
+    from slmk.spec import load
+
+    algorithm = load(spec, (*overrides, f"run.env_steps={sys.maxsize}")).algorithm.config  # Long enough for any.
+    if isinstance(algorithm, OffPolicyConfig) and algorithm.learning_starts > DEV_WARM_UP:
+        return (*DEV, f"algorithm.learning_starts={DEV_WARM_UP}")
+    return DEV
 
 
 @click.command()

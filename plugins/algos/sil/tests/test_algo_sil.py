@@ -135,6 +135,21 @@ def test_both_kinds_of_updates_train_the_same_parameters(epochs, minibatches):
     assert torch.equal(flat, algorithm.learner.flat)
 
 
+def test_before_an_episode_has_ended_nothing_is_imitated():
+    """Updates of zero gradient would shrink the optimiser's moments, and so lengthen the next steps; a resume knows."""
+    algorithm, resumed = sil(imitations=4), sil(imitations=4)
+    experience = random_rollout(algorithm)
+    experience.terminated, experience.truncated = torch.zeros(2, T, N, dtype=torch.bool)
+    algorithm.learn(Once(experience), 0.0)
+    assert algorithm.learner.updates == 1
+    resumed.past.load_state_dict(algorithm.past.state_dict())
+    assert not resumed.past.ready
+    algorithm.learn(Once(random_rollout(algorithm)), 0.0)
+    assert algorithm.learner.updates == 1 + 1 + 4
+    resumed.past.load_state_dict(algorithm.past.state_dict())
+    assert resumed.past.ready
+
+
 def test_imitation_finds_the_action_that_paid():
     """Where action 0 alone paid, updates on the past alone raise its probability from a third to above 0.8."""
     algorithm = sil()

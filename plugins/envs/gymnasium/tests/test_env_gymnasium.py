@@ -88,7 +88,33 @@ def own_vector(mode):
     )
 
 
+class Strict(gym.Env):
+    """Allows other actions in each step, and takes no others."""
+
+    def __init__(self, action_space):
+        self.action_space = action_space
+        sizes = [action_space.n] if isinstance(action_space, spaces.Discrete) else action_space.nvec
+        self.sizes = [int(size) for size in sizes]
+        self.observation_space = spaces.Dict({"mask": spaces.MultiBinary(sum(self.sizes))})
+
+    def reset(self, *, seed=None, options=None):
+        """Draw a mask."""
+        super().reset(seed=seed)
+        return self._draw(), {}
+
+    def step(self, action):
+        """Draw another one."""
+        chosen = np.atleast_1d(action - self.action_space.start)
+        assert all(mask[choice] for mask, choice in zip(self.masks, chosen, strict=True)), "that is forbidden"
+        return self._draw(), 0.0, False, self.np_random.random() < 0.1, {}
+
+    def _draw(self):
+        self.masks = [np.eye(size, dtype=np.int8)[self.np_random.integers(size)] for size in self.sizes]
+        return {"mask": np.concatenate(self.masks)}
+
+
 gym.register("SlmkSampler-v0", entry_point=Sampler)
+gym.register("SlmkStrict-v0", entry_point=Strict)
 gym.register("SlmkBits-v0", entry_point=Bits)
 for autoreset in AutoresetMode:
     gym.register(
@@ -307,6 +333,15 @@ def test_auto_measures_only_where_there_is_a_choice(monkeypatch):
     assert make("CartPole-v1", 4).choice == "native"
     monkeypatch.setattr(choose, "cores", lambda: 1)
     assert make("HalfCheetah-v5", 16).choice == "sync"
+
+
+@pytest.mark.parametrize("action_space", [spaces.Discrete(7, start=3), spaces.MultiDiscrete([2, 5], start=[1, 0])])
+def test_measuring_takes_allowed_actions_only(monkeypatch, action_space):
+    """Environments may take a forbidden action for an error: here all but one of each choice are forbidden."""
+    monkeypatch.setattr(choose, "cores", lambda: 2)
+    env = make("SlmkStrict-v0", 3, kwargs={"action_space": action_space})
+    assert env.choice in ("sync", "async")
+    env.close()
 
 
 def test_what_was_measured_leaves_no_trace():

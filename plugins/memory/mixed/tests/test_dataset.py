@@ -121,19 +121,42 @@ def test_actions_of_another_range_are_refused(tmp_path, write) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"observations": np.zeros((2, 1))}, r"episode 0 has 2 rewards, and steps of .*'obs': 1"),
-        ({"rewards": np.zeros(3)}, "episode 0 has 3 rewards"),
+        ({"observations": np.zeros((2, 1))}, r"episode 0: 2 rewards, and steps of .*'obs': 1"),
+        ({"rewards": np.zeros(3)}, "episode 0: 3 rewards"),
         ({"rewards": np.array([0, np.nan])}, "episode 0: reward is not finite"),
         ({"observations": np.array([[0], [np.inf], [0]])}, "episode 0: obs is not finite"),
         ({"actions": np.array([0, 2])}, r"episode 0: actions from 0 to 2 are not all in Discrete\(2\)"),
+        ({"actions": np.array([0.4, 1.4])}, r"episode 0: action has values float64 \(\), not those of Discrete\(2\)"),
+        ({"actions": np.array([[0], [1]])}, r"episode 0: action has values int64 \(1,\)"),
+        ({"rewards": np.zeros((2, 1))}, r"episode 0: reward has values float64 \(1,\)"),
+        ({"terminations": np.ones((2, 1), bool)}, r"episode 0: terminated has values bool \(1,\)"),
+        ({"observations": np.zeros((3, 2))}, r"episode 0: obs has values float64 \(2,\)"),
     ],
 )
 def test_what_no_environment_gives_is_refused(tmp_path, write, fields, reason) -> None:
-    """Lengths that do not fit, numbers that are not finite, actions that do not exist: each says where."""
+    """Lengths and shapes that do not fit, numbers that are not finite, actions that do not exist: each says where."""
     given = episode(np.zeros((3, 1)), [0, 1]) | fields
     path = write(tmp_path / "demos-v0", BOX, spaces.Discrete(2), given)
     with pytest.raises(SpecError, match=rf"is damaged, or not one of Minari .*{reason}"):
         read(str(path), info())
+
+
+def test_actions_beyond_their_bounds_are_refused_but_for_rounding(tmp_path, write) -> None:
+    """An action of 25 in [-1, 1] would be learned from; one that rounding has moved is taken as it is."""
+    space = spaces.Box(-1, 1, (1,))
+    near = write(tmp_path / "near-v0", BOX, space, episode(np.zeros((2, 1)), [[1.0001]]))
+    assert len(read(str(near), info(space))) == 1
+    far = write(tmp_path / "far-v0", BOX, space, episode(np.zeros((3, 1)), [[0.0], [25.0]]))
+    with pytest.raises(SpecError, match=r"episode 0: actions from 0 to 25 are not all in Box\(-1\.0, 1\.0"):
+        read(str(far), info(space))
+
+
+def test_choices_that_do_not_exist_are_refused(tmp_path, write) -> None:
+    """Each of several choices has bounds of its own."""
+    space = spaces.MultiDiscrete([2, 3])
+    path = write(tmp_path / "demos-v0", BOX, space, episode(np.zeros((2, 1)), [[2, 2]]))
+    with pytest.raises(SpecError, match=r"actions from 2 to 2 are not all in MultiDiscrete"):
+        read(str(path), info(space))
 
 
 def test_a_damaged_file_is_refused(tmp_path, letters) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
 import torch
 from gymnasium import spaces
 
-from slmk import Act, EnvInfo, Step
+from slmk import Act, EnvInfo, RunError, Step, load
 from slmk.config import Linear
+from slmk.loop import iterate
+from slmk.run import Run
 from slmk.state import get_state, set_state
 from slmk.testing.checkpoints import through_a_file
 from slmk_memory_prioritized import PrioritizedConfig
@@ -175,6 +179,46 @@ def test_sequences_are_drawn_by_their_first_step() -> None:
     importance = torch.where(sample.action[0] == 0, 1.0, 0.5) / (1.0 if (sample.action[0] == 0).any() else 0.5)
     counts = torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])[sample.action[0]].T
     torch.testing.assert_close(sample.weight, counts * importance)
+
+
+def test_the_priority_of_a_sequence_is_that_of_its_steps_that_count() -> None:
+    """0.9 of the largest error and 0.1 of the mean: of 1 and 3 that is 2.9; what follows the end is left out."""
+    memory = build(alpha=1.0, capacity=6, sequence=2)
+    add(memory, 0, 3)
+    memory._admit()
+    sequences = memory._replay.gather(torch.arange(3), gamma=1.0)
+    assert sequences.weight.tolist() == [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]]
+    memory.feedback(sequences, torch.tensor([[1.0, -2.0, 3.0], [3.0, 2.0, 50.0]]))
+    assert memory._tree.values[:3].tolist() == pytest.approx([2.9, 2.0, 3.0])
+
+
+def test_a_recurrent_network_learns_by_priority() -> None:
+    """Deep Q-learning with a GRU hands back errors of sequences, and goes on."""
+    spec = {
+        "name": "remembers",
+        "run": {"env_steps": 1000, "compile": "off"},
+        "env": {"name": "gymnasium", "id": "CartPole-v1", "num_envs": 2, "vectorization": "sync"},
+        "algorithm": {"name": "dqn", "learning_starts": 20, "batch_size": 8},
+        "memory": {"name": "prioritized", "capacity": 500, "sequence": 4, "burn_in": 2},
+        "network": {"q": {"name": "recurrent", "hidden": 8}},
+    }
+    run = Run(load(spec), seed=0)
+    for _ in islice(iterate(run), 20):
+        pass
+    run.close()
+    assert run.updates > 20
+    assert len(set(run.memory._tree.values.tolist())) > 3
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_an_error_that_is_not_finite_ends_the_run(wrong) -> None:
+    """Of a total that is not a number nothing can be drawn; the message says why."""
+    memory = build()
+    add(memory, 0, 4)
+    batch = memory.sample(4)
+    memory.feedback(batch, torch.tensor([1.0, wrong, 1.0, 1.0]))
+    with pytest.raises(RunError, match="training has diverged"):
+        memory.sample(4)
 
 
 def test_the_options_are_those_of_the_paper_on_top_of_a_replay() -> None:

@@ -180,6 +180,12 @@ def test_a_full_disk_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> 
         add(build(storage="disk"), ".")
 
 
+def test_a_capacity_beyond_the_memory_is_an_error_with_advice() -> None:
+    """The size, the place, and the options that help."""
+    with pytest.raises(RunError, match=r"no room for a replay of .* GiB in the memory of cpu: lower memory\.capacity"):
+        add(build(capacity=2**44), ".")
+
+
 def test_what_cannot_be_drawn_is_refused() -> None:
     """An empty memory, a batch beyond the capacity, no step at all, several steps in a sequence: each a ValueError."""
     with pytest.raises(ValueError, match="no step was added"):
@@ -222,8 +228,19 @@ def test_only_what_is_filled_is_saved() -> None:
         (
             {"capacity": 99},
             {"batch_size": 100},
-            4,
+            1,
             [("capacity", "99 transitions are fewer than the algorithm's batch of 100")],
+        ),
+        (
+            {"capacity": 130},
+            {"batch_size": 128},
+            50,
+            [
+                (
+                    "capacity",
+                    "100 transitions (rounded down to a multiple of 50) are fewer than the algorithm's batch of 128",
+                )
+            ],
         ),
         ({"capacity": 3}, {}, 4, [("capacity", "3 transitions are fewer than 4 environments")]),
         (
@@ -251,3 +268,5 @@ def test_stacks_that_are_not_there_are_a_problem() -> None:
     """To keep single frames there must be a group of bytes with the stack as its first axis."""
     with pytest.raises(SpecError, match=r"memory.frame_stack: no observation group is a stack"):
         build(env=info(obs=spaces.Box(0, 255, (84, 84, 4), "uint8")), frame_stack=4)
+    with pytest.raises(SpecError, match=r"expected 0 or 4, found 3"):
+        build(env=info(obs=spaces.Box(0, 255, (4, 84, 84), "uint8")), frame_stack=3)

@@ -7,19 +7,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slmk import AlgorithmConfig, Component, Fraction, NonNegative, NonNegativeSchedule, Positive, PositiveInt, hookimpl
+from slmk import Component, Fraction, NonNegative, NonNegativeSchedule, OffPolicyConfig, Positive, PositiveInt, hookimpl
 
 __all__ = ["CrossQConfig"]
 
 
-class CrossQConfig(AlgorithmConfig):
+class CrossQConfig(OffPolicyConfig):
     """Options of CrossQ. The defaults are those of Bhatt et al. (2024), arXiv:1902.05605, and of their code.
 
     What stands in for a target network is the networks' own option: both need batch normalisation, as in
     ``norm = "batch_renorm"``, ``norm_position = "after"`` and ``norm_input = true`` of `mlp`.
     """
 
-    memory: ClassVar = "sample"
     roles: ClassVar = ("actor", "critic")
     normalizers: ClassVar = ("obs",)
 

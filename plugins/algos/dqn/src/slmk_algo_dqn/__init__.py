@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from slmk import (
-    AlgorithmConfig,
     Component,
     Fraction,
     FractionSchedule,
     Linear,
     NonNegativeSchedule,
+    OffPolicyConfig,
     Positive,
     PositiveInt,
     PositiveSchedule,
@@ -23,10 +23,9 @@ from slmk import (
 __all__ = ["DQNConfig"]
 
 
-class DQNConfig(AlgorithmConfig):
+class DQNConfig(OffPolicyConfig):
     """Options of DQN. The defaults are for small tasks; those of the papers on Atari are in the README."""
 
-    memory: ClassVar = "sample"
     roles: ClassVar = ("q",)
     normalizers: ClassVar = ("obs",)
 
@@ -67,6 +66,7 @@ class DQNConfig(AlgorithmConfig):
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """The target network follows in one of two ways."""
+        yield from super().problems(spec)
         if (self.tau > 0) == (self.target_every > 0):
             yield "tau", "the target network follows by tau or by target_every: set one of them, and the other to 0"
 

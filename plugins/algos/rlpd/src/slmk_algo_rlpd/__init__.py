@@ -7,18 +7,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from slmk import AlgorithmConfig, Component, Fraction, NonNegative, NonNegativeSchedule, Positive, PositiveInt, hookimpl
+from slmk import Component, Fraction, NonNegative, NonNegativeSchedule, OffPolicyConfig, Positive, PositiveInt, hookimpl
 
 __all__ = ["RLPDConfig"]
 
 
-class RLPDConfig(AlgorithmConfig):
+class RLPDConfig(OffPolicyConfig):
     """Options of RLPD. The defaults are those of Ball et al. (2023), arXiv:2302.02948, table 3.
 
     Layer normalisation of the critics is the network's own option.
     """
 
-    memory: ClassVar = "sample"
     roles: ClassVar = ("actor", "critic")
     normalizers: ClassVar = ("obs",)
 
@@ -57,6 +56,7 @@ class RLPDConfig(AlgorithmConfig):
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """A subset is no larger than the whole."""
+        yield from super().problems(spec)
         if self.subset > self.critics:
             yield "subset", f"a subset of {self.subset} cannot be drawn from {self.critics} critics"
 

@@ -7,15 +7,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slmk import AlgorithmConfig, Component, Fraction, NonNegative, NonNegativeSchedule, Positive, PositiveInt, hookimpl
+from slmk import Component, Fraction, NonNegative, NonNegativeSchedule, OffPolicyConfig, Positive, PositiveInt, hookimpl
 
 __all__ = ["SACConfig"]
 
 
-class SACConfig(AlgorithmConfig):
+class SACConfig(OffPolicyConfig):
     """Options of SAC. The defaults are those of Haarnoja et al. (2018), arXiv:1812.05905, table 1."""
 
-    memory: ClassVar = "sample"
     roles: ClassVar = ("actor", "critic")
     normalizers: ClassVar = ("obs",)
 

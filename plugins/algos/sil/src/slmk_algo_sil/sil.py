@@ -66,16 +66,21 @@ class SIL(ActorCritic):
         for _ in range(config.epochs):
             for index in self.minibatches(self.model.windows.count(rollout.reward.numel())):
                 self.learner.step(data, index, lr=lr, clip=clip, entropy=entropy)
-        self.imitator.load_state_dict(self.learner.state_dict())
-        for _ in range(config.imitations):
-            batch = self.past.sample(config.imitation_batch, self.generator)
-            told = self.imitator.step(batch, lr=lr, strength=at(config.imitation_weight, progress))
-            self.past.feedback(batch["index"], told["gain"])
-        self.learner.load_state_dict(self.imitator.state_dict())
+        if self.past.ready:
+            self.imitate(lr, at(config.imitation_weight, progress))
         self.model.observe(rollout.obs)
         explained = explained_variance(data["returns"], data["value"])
         imitation = {name.replace("update/", "imitation/"): x for name, x in self.imitator.metrics().items()}
         return self.learner.metrics() | imitation | {"value/explained_variance": explained}
+
+    def imitate(self, lr: float, strength: float) -> None:
+        """M updates from the past, with the optimiser's state of the rollout's own and on to it."""
+        self.imitator.load_state_dict(self.learner.state_dict())
+        for _ in range(self.config.imitations):
+            batch = self.past.sample(self.config.imitation_batch, self.generator)
+            told = self.imitator.step(batch, lr=lr, strength=strength)
+            self.past.feedback(batch["index"], told["gain"])
+        self.learner.load_state_dict(self.imitator.state_dict())
 
     def minibatches(self, size: int) -> Tensor:
         """A random permutation of all samples (or windows) as (minibatches, size / minibatches) indices."""

@@ -11,7 +11,7 @@ import structlog
 from gymnasium import spaces
 
 from slmk.errors import Problem, RunError, SpecError
-from slmk_env_gymnasium.layout import Layout
+from slmk_env_gymnasium.layout import Array, Layout
 from slmk_env_gymnasium.make import make
 from slmk_env_gymnasium.native import make_native
 from slmk_env_gymnasium.rows import Rows
@@ -71,15 +71,14 @@ def _measured(
     spec: EnvSpec, config: GymnasiumConfig, layout: Layout, action_space: spaces.Space[Any]
 ) -> tuple[Choice, Simulation]:
     """The faster of sync and async. What was stepped is thrown away: the run gets new environments."""
-    actions = np.stack([action_space.sample() for _ in range(config.num_envs)])
     rows = _rows(spec, config, layout)
-    sync_s = _step_time(rows, actions)
+    sync_s = _step_time(rows, action_space, config.num_envs)
     workers = _workers(spec, config) if sync_s > _PIPES_S else None
     async_s = inf
     if workers:
         for _ in range(_TURNS):
-            async_s = min(async_s, _step_time(workers, actions))
-            sync_s = min(sync_s, _step_time(rows, actions))
+            async_s = min(async_s, _step_time(workers, action_space, config.num_envs))
+            sync_s = min(sync_s, _step_time(rows, action_space, config.num_envs))
     rows.close()
     choice: Choice = "async" if workers and async_s < _CLEAR_WIN * sync_s else "sync"
     async_us = round(async_s * 1e6) if workers else None
@@ -104,14 +103,24 @@ def _rows(spec: EnvSpec, config: GymnasiumConfig, layout: Layout) -> Rows:
     return Rows([make(spec, config) for _ in range(config.num_envs)], layout)
 
 
-def _step_time(simulation: Simulation, actions: Any) -> float:
+def _step_time(simulation: Simulation, action_space: spaces.Space[Any], num_envs: int) -> float:
     """Mean seconds of a step of all environments, over a block."""
-    simulation.reset(0)
+    obs = simulation.reset(0)
+    actions = np.stack([action_space.sample() for _ in range(num_envs)])
     start, steps = perf_counter(), 0
     while (elapsed := perf_counter() - start) < _BLOCK_S:
-        simulation.step(actions)
+        obs = simulation.step(_allowed(action_space, obs["mask"]) if "mask" in obs else actions)[0]
         steps += 1
     return elapsed / steps
+
+
+def _allowed(space: spaces.Space[Any], mask: Array) -> Array:
+    """The first action, or the first of each choice, that the mask (N, n) allows."""
+    sizes = space.nvec if isinstance(space, spaces.MultiDiscrete) else [mask.shape[-1]]
+    firsts = [part.argmax(-1) for part in np.split(mask, np.cumsum(sizes)[:-1], axis=-1)]
+    if isinstance(space, spaces.MultiDiscrete):
+        return np.stack(firsts, axis=-1) + space.start
+    return firsts[0] + getattr(space, "start", 0)
 
 
 def _no_native(spec: EnvSpec) -> Problem:

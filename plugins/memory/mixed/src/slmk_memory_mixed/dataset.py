@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from gymnasium import spaces
 from minari import EpisodeData, MinariDataset
 from torch import Tensor
 
-from slmk import EnvInfo, Obs, Problem, SpecError
+from slmk import EnvInfo, Problem, SpecError
 from slmk_memory_mixed.episodes import Episodes
 from slmk_memory_mixed.location import locate, root
 
@@ -20,6 +21,11 @@ __all__ = ["read"]
 
 Array = npt.NDArray[Any]
 Groups = Mapping[str, spaces.Space[Any]]
+
+REWARD = spaces.Box(-inf, inf, ())
+FLAG = spaces.Box(0, 1, (), bool)
+ROUNDING = 1e-3
+"""The share of the range by which a recorded action may lie beyond its bounds."""
 
 
 def read(dataset: str, env: EnvInfo) -> Episodes:
@@ -117,19 +123,26 @@ def _same_range(found: Any, expected: Any) -> bool:
 
 
 def _episode(data: EpisodeData, space: spaces.Space[Any], env: EnvInfo) -> Episodes:
-    """One episode of T steps and T + 1 observations, as the only one."""
+    """One episode of T steps and T + 1 observations, as the only one.
+
+    Raises:
+        ValueError: lengths do not match, or values are not those of the spaces.
+    """
     steps = len(data.rewards)
-    observations = {name: _tensor(array, env.observation_spaces[name]) for name, array in _arrays(data, space)}
-    columns = {
-        "action": _tensor(data.actions, env.action_space),
-        "reward": torch.tensor(data.rewards, dtype=torch.float32),
-        "terminated": torch.tensor(data.terminations, dtype=torch.bool),
-        "truncated": torch.tensor(data.truncations, dtype=torch.bool),
-    }
-    lengths = {name: len(x) - 1 for name, x in observations.items()} | {name: len(x) for name, x in columns.items()}
-    if steps == 0 or set(lengths.values()) != {steps}:
-        raise ValueError(f"episode {data.id} has {steps} rewards, and steps of {lengths}")
-    _check_values(data.id, {**observations, **columns}, env)
+    try:
+        observations = {n: _tensor(n, array, env.observation_spaces[n]) for n, array in _arrays(data, space)}
+        columns = {
+            "action": _tensor("action", data.actions, env.action_space),
+            "reward": _tensor("reward", data.rewards, REWARD),
+            "terminated": _tensor("terminated", data.terminations, FLAG),
+            "truncated": _tensor("truncated", data.truncations, FLAG),
+        }
+        lengths = {n: len(x) - 1 for n, x in observations.items()} | {n: len(x) for n, x in columns.items()}
+        if steps == 0 or set(lengths.values()) != {steps}:
+            raise ValueError(f"{steps} rewards, and steps of {lengths}")
+        _check_action(columns["action"], env.action_space)
+    except ValueError as error:
+        raise ValueError(f"episode {data.id}: {error}") from error
     return Episodes(
         obs={name: x[:-1] for name, x in observations.items()},
         final_obs={name: x[-1:] for name, x in observations.items()},
@@ -148,9 +161,17 @@ def _arrays(data: EpisodeData, space: spaces.Space[Any]) -> Iterator[tuple[str, 
         yield name, value
 
 
-def _tensor(array: Array, space: spaces.Space[Any]) -> Tensor:
-    """Fractions as float32, MultiBinary as bool, bytes and bits as they are, other integers as int64."""
-    dtype = np.dtype(space.dtype)
+def _tensor(name: str, values: Array, space: spaces.Space[Any]) -> Tensor:
+    """Fractions as float32, MultiBinary as bool, bytes and bits as they are, other integers as int64.
+
+    Raises:
+        ValueError: they have another shape than the space's, or another kind of number, or are not finite.
+    """
+    array, dtype = np.asarray(values), np.dtype(space.dtype)
+    if array.shape[1:] != space.shape or array.dtype.kind not in ("fiu" if dtype.kind == "f" else "iub"):
+        raise ValueError(f"{name} has values {array.dtype} {array.shape[1:]}, not those of {space}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} is not finite everywhere")
     if isinstance(space, spaces.MultiBinary):
         return torch.tensor(array, dtype=torch.bool)
     if dtype in (np.uint8, np.bool_):
@@ -158,15 +179,22 @@ def _tensor(array: Array, space: spaces.Space[Any]) -> Tensor:
     return torch.tensor(array, dtype=torch.float32 if dtype.kind == "f" else torch.int64)
 
 
-def _check_values(number: Any, tensors: Obs, env: EnvInfo) -> None:
-    """Refuse what no environment gives or takes.
+def _check_action(action: Tensor, space: spaces.Space[Any]) -> None:
+    """Refuse actions that no environment takes.
 
     Raises:
-        ValueError: a number is not finite, or an action is not one of the space's.
+        ValueError: an action is not one of the space's.
     """
-    for name, x in tensors.items():
-        if x.is_floating_point() and not torch.isfinite(x).all():
-            raise ValueError(f"episode {number}: {name} is not finite everywhere")
-    space, action = env.action_space, tensors["action"]
-    if isinstance(space, spaces.Discrete) and not ((action >= space.start) & (action < space.start + space.n)).all():
-        raise ValueError(f"episode {number}: actions from {action.min()} to {action.max()} are not all in {space}")
+    match space:
+        case spaces.Discrete():
+            low, high, slack = torch.tensor(space.start), torch.tensor(space.start + space.n - 1), torch.tensor(0)
+        case spaces.MultiDiscrete():
+            low, high = (torch.as_tensor(x) for x in (space.start, space.start + space.nvec - 1))
+            slack = torch.zeros_like(low)
+        case spaces.Box():
+            low, high = (torch.as_tensor(x, dtype=torch.float32) for x in (space.low, space.high))
+            slack = ROUNDING * (high - low)
+        case _:
+            return
+    if ((action < low - slack) | (action > high + slack)).any():
+        raise ValueError(f"actions from {action.min():g} to {action.max():g} are not all in {space}")

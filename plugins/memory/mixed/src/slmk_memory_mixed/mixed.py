@@ -45,7 +45,7 @@ class Mixed:
 
         Raises:
             ValueError: a stack of frames does not continue the one before it.
-            RunError: there is no room on the disk.
+            RunError: there is no room in memory, or on the disk.
         """
         self._online.add(obs, act, step)
 

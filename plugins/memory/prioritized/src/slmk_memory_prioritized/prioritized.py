@@ -16,6 +16,9 @@ from slmk_memory_replay.replay import Replay
 
 __all__ = ["Prioritized"]
 
+MAX_SHARE = 0.9
+"""η of Kapturowski et al. (2019): the weight of a sequence's largest error, beside that of their mean."""
+
 
 class Prioritized:
     """A replay from which transitions are drawn in proportion to pᵢ^α, where pᵢ is the error last seen of each."""
@@ -46,7 +49,7 @@ class Prioritized:
 
         Raises:
             ValueError: a stack of frames does not continue the one before it.
-            RunError: there is no room on the disk.
+            RunError: there is no room in memory, or on the disk.
         """
         self._replay.add(obs, act, step)
 
@@ -55,6 +58,7 @@ class Prioritized:
 
         Raises:
             ValueError: the memory is empty or smaller than the batch, or `n_step` is not possible.
+            RunError: an error that was handed back is not finite.
         """
         self._replay.check(batch_size, n_step)
         self._admit()
@@ -68,10 +72,13 @@ class Prioritized:
 
         Args:
             batch: a sample of this memory.
-            error: δ, (B,).
+            error: δ, (B,); of sequences (L, B).
         """
         self._admit()
-        priority = (error.detach().double().abs() + self._config.epsilon) ** self._config.alpha
+        error = error.detach().double().abs()
+        if error.dim() > 1:
+            error = _of_sequences(error, batch.weight > 0)
+        priority = (error + self._config.epsilon) ** self._config.alpha
         is_held = self._tree.values.index_select(0, batch.index) > 0
         self._tree.write(batch.index, torch.where(is_held, priority, 0.0))
         self._highest = torch.maximum(self._highest, priority.max())
@@ -122,3 +129,10 @@ class Prioritized:
         # P(i) is the priority over the total; N and the total cancel.
         priority = self._tree.values.index_select(0, row)
         return (priority / priority.min()).pow_(-beta)
+
+
+def _of_sequences(error: Tensor, counts: Tensor) -> Tensor:
+    """η max δ + (1 − η) mean δ over the steps that count (Kapturowski et al. 2019, section 2.3): (L, B) to (B,)."""
+    error = torch.where(counts, error, 0.0)
+    mean = error.sum(0) / counts.sum(0).clamp(min=1)
+    return torch.lerp(mean, error.amax(0), MAX_SHARE)

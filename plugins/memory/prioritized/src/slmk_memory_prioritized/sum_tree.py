@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, isfinite
 
 import torch
 from torch import Tensor
+
+from slmk import RunError
 
 __all__ = ["SumTree"]
 
@@ -56,7 +58,13 @@ class SumTree:
         torch.cumsum(self._sums, 0, out=self._block_ends)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw a leaf from each of `count` equal parts of the total, in proportion to values: (count,), in order."""
+        """Draw a leaf from each of `count` equal parts of the total, in proportion to values: (count,), in order.
+
+        Raises:
+            RunError: a value is not finite. Only on a CPU is there a check: elsewhere it would wait for the device.
+        """
+        if self._total.is_cpu and not isfinite(self._total.item()):
+            raise RunError("a priority is not finite: training has diverged, and an error was nan or infinite")
         if len(self._parts) != count:
             self._parts = torch.arange(count, dtype=torch.float64, device=self._total.device)
         place = torch.rand(count, dtype=torch.float64, generator=generator, device=self._total.device)

@@ -34,8 +34,10 @@ class ReplayConfig(MemoryConfig):
         batch_size, n_step = getattr(algorithm, "batch_size", 1), getattr(algorithm, "n_step", 1)
         num_envs = 1 if env is None else env.num_envs
         steps = self.burn_in + self.sequence
-        if self.capacity < batch_size:
-            yield "capacity", f"{self.capacity} transitions are fewer than the algorithm's batch of {batch_size}"
+        rows = self.capacity // num_envs * num_envs
+        if 0 < rows < batch_size:
+            rounded = f" (rounded down to a multiple of {num_envs})" if rows < self.capacity else ""
+            yield "capacity", f"{rows} transitions{rounded} are fewer than the algorithm's batch of {batch_size}"
         elif self.capacity < steps * num_envs:
             what = f"{num_envs} environments" if steps == 1 else f"{num_envs} environments × {steps} steps"
             yield "capacity", f"{self.capacity} transitions are fewer than {what}"

@@ -65,7 +65,7 @@ class Replay:
 
         Raises:
             ValueError: a stack of frames does not continue the one before it.
-            RunError: there is no room on the disk.
+            RunError: there is no room in memory, or on the disk.
         """
         if self._ring is None:
             self._ring = Ring.for_step(self._layout, obs, act, step)
@@ -188,5 +188,8 @@ def _stacks(frames: int, env: EnvInfo) -> dict[str, int]:
     if not found:
         message = "no observation group is a stack of that many pictures, with the stack as its first axis"
         given = ", ".join(f"{name}: {space}" for name, space in groups)
-        raise SpecError([Problem(message, "memory.frame_stack", expected="0", found=f"{frames}, with {given}")])
+        shapes = [space.shape or () for _, space in groups if str(space.dtype) == "uint8"]
+        stacks = sorted({shape[0] for shape in shapes if len(shape) > 2 and shape[0] < min(shape[1:])})
+        expected = " or ".join(str(frames) for frames in [0, *stacks])
+        raise SpecError([Problem(message, "memory.frame_stack", expected=expected, found=f"{frames}, with {given}")])
     return found

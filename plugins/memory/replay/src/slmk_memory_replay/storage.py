@@ -34,12 +34,18 @@ def allocate(size: int, like: Tensor, storage: Storage, device: torch.device) ->
     Numbers with a fraction are kept in float32; others, such as uint8 pixels, as they are.
 
     Raises:
-        RunError: there is no room on the disk.
+        RunError: there is no room in memory, or on the disk.
     """
     shape, dtype = (size, *like.shape[1:]), torch.float32 if like.is_floating_point() else like.dtype
     if storage == "disk":
         return _mapped(shape, dtype)
-    return torch.empty(shape, dtype=dtype, device=device if storage == "device" else "cpu")
+    where = device if storage == "device" else torch.device("cpu")
+    try:
+        return torch.empty(shape, dtype=dtype, device=where)
+    except RuntimeError as error:
+        what = f"no room for a replay of {prod(shape) * dtype.itemsize / 2**30:.2f} GiB in the memory of {where}"
+        advice = "lower memory.capacity, set memory.frame_stack for stacks of pictures, or memory.storage = 'disk'"
+        raise RunError(f"{what}: {advice}") from error
 
 
 def places(where: Tensor) -> Tensor | slice:
