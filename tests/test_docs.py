@@ -185,7 +185,7 @@ def test_the_example_of_an_algorithm_is_part_of_a_right_spec(folder):
     """The first block of the README loads, with an environment, and with other parts where it names none."""
     example = tomllib.loads(next(block.text for block in blocks(folder / "README.md") if block.language == "toml"))
     config = get_registry().find("algo", example["algorithm"]["name"]).config
-    spec = {"run": {"env_steps": 10_000}, "env": {"name": "gymnasium", "id": "CartPole-v1", "num_envs": 8}}
+    spec = {"run": {"env_steps": 100_000}, "env": {"name": "gymnasium", "id": "CartPole-v1", "num_envs": 8}}
     if config.memory != "none":
         spec["memory"] = {"name": {"take": "rollout", "sample": "replay"}[config.memory]}
     spec["network"] = {role: {"name": "mlp"} for role in config.roles}
