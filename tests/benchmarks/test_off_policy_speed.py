@@ -5,13 +5,17 @@ sb3-contrib, in torch, and SBX, in JAX.
 """
 
 import os
+from unittest.mock import MagicMock
 
 import pytest
 import torch
+from gymnasium import spaces
 
 import slmk
+from slmk import Act, EnvInfo, Step
 from slmk.arithmetic import multiplies_in, set_matmul, subnormals_flushed
 from slmk.loop import iterate
+from slmk.registry import Registry, get_registry
 from slmk.run import Run
 
 os.environ |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "NPROC": "1"}  # One thread for JAX too.
@@ -104,3 +108,62 @@ def test_crossq_halfcheetah(package, least, matmul, throughput, benchmark):
     peer = theirs(package, "CrossQ", "HalfCheetah-v5", steps=12, policy_delay=3, policy_kwargs=architecture)
     benchmark.pedantic(step, rounds=3)
     throughput(step, peer, rounds=9, at_least=least[matmul])
+
+
+def memory_of(name: str, size: int):
+    """A memory with transitions of the size of HalfCheetah's, and what adds 16 more."""
+    info = EnvInfo(16, {"obs": spaces.Box(-1, 1, (17,))}, spaces.Box(-1, 1, (6,)), torch.device("cpu"))
+    component = get_registry().find("memory", name)
+    memory = Registry.load(component)(component.config(capacity=size), info, 1, torch.Generator().manual_seed(0))
+    obs, act, no = torch.randn(16, 17), Act(torch.randn(16, 6)), torch.zeros(16, dtype=torch.bool)
+
+    def add():
+        after = {"obs": torch.empty(16, 17)}
+        memory.add({"obs": obs}, act, Step(after, after, torch.zeros(16), no, no))
+
+    for _ in range(size // 16):
+        add()
+    return memory, add
+
+
+def test_the_replay_costs_a_tenth_of_an_update(throughput, benchmark):
+    """`add` and `sample` of a batch take a tenth of SAC's update at most."""
+    networks = dict.fromkeys(("actor", "critic"), RELU | {"hidden": [256, 256]})
+    spec = {
+        "run": {"env_steps": 10**9, "compile": "on"},
+        "env": {"name": "gymnasium", "id": "HalfCheetah-v5"},
+        "algorithm": {"name": "sac", "batch_size": BATCH},
+        "memory": {"name": "replay"},
+        "network": networks,
+    }
+    algorithm = Run(slmk.load(spec), seed=0).algorithm
+    memory, add = memory_of("replay", 1_000_000)
+    batch = memory.sample(BATCH, gamma=0.99)
+    one_batch = MagicMock(**{"sample.return_value": batch, "__len__.return_value": BATCH})
+
+    def store_and_draw():
+        for _ in range(10):
+            add()
+            memory.sample(BATCH, gamma=0.99)
+
+    def update():
+        for _ in range(10):
+            algorithm.learn(one_batch, 0.5)
+
+    benchmark(store_and_draw)
+    throughput(store_and_draw, update, at_least=10.0)
+
+
+@pytest.mark.parametrize("batch_size", [32, 256])
+def test_prioritized_sampling(batch_size, throughput, benchmark):
+    """Drawing by priority takes twice as long as drawing uniformly at most."""
+    (uniform, _), (prioritized, _) = (memory_of(name, 1_000_000) for name in ("replay", "prioritized"))
+    for _ in range(1000):
+        prioritized.feedback(prioritized.sample(BATCH), torch.rand(BATCH))
+
+    def draw(memory):
+        for _ in range(50):
+            memory.sample(batch_size, gamma=0.99)
+
+    benchmark(draw, prioritized)
+    throughput(lambda: draw(prioritized), lambda: draw(uniform), at_least=0.5)

@@ -344,6 +344,33 @@ def test_measuring_takes_allowed_actions_only(monkeypatch, action_space):
     env.close()
 
 
+def test_the_mask_of_an_info_is_a_group():
+    """Taxi says in `info` which of its six actions do something; of the last observation of an episode, too."""
+    env = make("Taxi-v4", 4, mask="action_mask", vectorization="sync")
+    assert {name: space.shape for name, space in env.info.observation_spaces.items()} == {"obs": (), "mask": (6,)}
+    by_hand = gym.make("Taxi-v4").unwrapped
+    obs, ends = env.reset(), 0
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(250):
+        expected = [by_hand.action_mask(int(state)) for state in obs["obs"]]
+        assert obs["mask"].int().tolist() == [mask.tolist() for mask in expected]
+        step = env.step(obs["mask"].float().multinomial(1, generator=generator).squeeze(-1))
+        finals = [by_hand.action_mask(int(state)).tolist() for state in step.final_obs["obs"]]
+        assert step.final_obs["mask"].int().tolist() == finals
+        obs, ends = step.obs, ends + int((step.terminated | step.truncated).sum())
+    assert ends
+
+
+@pytest.mark.parametrize(
+    ("env_id", "words"),
+    [("Pendulum-v1", "only Discrete actions can be masked, not Box"), ("Taxi-v4", "no such key .*it has action_mask")],
+)
+def test_a_mask_that_is_not_there_is_a_problem(env_id, words):
+    """At the option that asks for it."""
+    with pytest.raises(SpecError, match=rf"env\.mask: .*{words}"):
+        make(env_id, 2, mask="allowed", vectorization="sync").reset()
+
+
 def test_what_was_measured_leaves_no_trace():
     """The environments that the run gets were never stepped: they agree with those of an explicit choice."""
     measured, explicit = make("HalfCheetah-v5", 3), make("HalfCheetah-v5", 3, vectorization="sync")

@@ -40,6 +40,9 @@ class GymnasiumConfig(EnvConfig):
     keep: dict[str, Entries] = Field(default_factory=dict)
     """Entries of observation groups to keep, by index, such as ``{ obs = [0, 2] }``, which hides CartPole's velocities.
     Groups that are not named stay whole."""
+    mask: str = ""
+    """Key of ``info`` that says which discrete actions are allowed, such as ``action_mask`` of Taxi: it becomes the
+    observation group ``mask``. Environments that observe a Dict with a key ``mask`` need no option."""
     render: bool = False
     """Create the environments so that ``render`` gives pictures."""
 

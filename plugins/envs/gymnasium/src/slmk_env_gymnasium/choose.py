@@ -129,5 +129,5 @@ def _no_native(spec: EnvSpec) -> Problem:
         path="env.vectorization",
         expected="'auto', 'sync' or 'async'",
         found="'native'",
-        hint="action_repeat and wrappers of the id rule it out as well",
+        hint="action_repeat, mask and wrappers of the id rule it out as well",
     )

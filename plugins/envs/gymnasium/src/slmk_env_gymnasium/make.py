@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
 
 import gymnasium as gym
+from gymnasium import spaces
 
 from slmk.errors import Problem, SpecError, did_you_mean
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from slmk_env_gymnasium import GymnasiumConfig
 
-__all__ = ["Repeat", "find", "make", "or_problem"]
+__all__ = ["Masked", "Repeat", "find", "make", "or_problem"]
 
 _Made = TypeVar("_Made")
 _EXTRAS = {"classic_control": "classic-control", "toy_text": "classic-control", "box2d": "box2d", "mujoco": "mujoco"}
@@ -41,6 +42,41 @@ class Repeat(gym.Wrapper[Any, Any, Any, Any]):
             if terminated or truncated:
                 break
         return obs, total, terminated, truncated, info
+
+
+class Masked(gym.Wrapper[Any, Any, Any, Any]):
+    """Moves what ``info`` says of allowed actions into the observation, as the group ``mask``."""
+
+    def __init__(self, env: gym.Env[Any, Any], key: str) -> None:
+        """Lay out the observations with a mask.
+
+        Raises:
+            SpecError: actions are not discrete.
+        """
+        super().__init__(env)
+        if not isinstance(env.action_space, spaces.Discrete):
+            raise SpecError([Problem(f"only Discrete actions can be masked, not {env.action_space}", path="env.mask")])
+        inner = env.observation_space
+        self._is_dict = isinstance(inner, spaces.Dict)
+        groups = dict(inner.items()) if isinstance(inner, spaces.Dict) else {"obs": inner}
+        self.observation_space = spaces.Dict({**groups, "mask": spaces.MultiBinary(int(env.action_space.n))})
+        self.key = key
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """The first observation, with its mask."""
+        obs, info = self.env.reset(seed=seed, options=options)
+        return self._with_mask(obs, info), info
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """The next observation, with its mask, and what else a step gives."""
+        obs, *rest, info = self.env.step(action)
+        return (self._with_mask(obs, info), *rest, info)  # type: ignore[return-value]
+
+    def _with_mask(self, obs: Any, info: dict[str, Any]) -> dict[str, Any]:
+        if self.key not in info:
+            found = f"'{self.key}'; it has {', '.join(sorted(info)) or 'no keys'}"
+            raise SpecError([Problem("the environment's info has no such key", path="env.mask", found=found)])
+        return {**(obs if self._is_dict else {"obs": obs}), "mask": info[self.key]}
 
 
 def find(config: GymnasiumConfig) -> EnvSpec:
@@ -73,8 +109,10 @@ def make(spec: EnvSpec, config: GymnasiumConfig) -> gym.Env[Any, Any]:
         options["max_episode_steps"] = config.max_episode_steps
     if config.render:
         options["render_mode"] = "rgb_array"
-    env = or_problem(spec, lambda: gym.make(spec, **options))
-    return Repeat(env, config.action_repeat) if config.action_repeat > 1 else env
+    env: gym.Env[Any, Any] = or_problem(spec, lambda: gym.make(spec, **options))
+    if config.action_repeat > 1:
+        env = Repeat(env, config.action_repeat)
+    return Masked(env, config.mask) if config.mask else env
 
 
 def or_problem(spec: EnvSpec, create: Callable[[], _Made]) -> _Made:

@@ -28,7 +28,7 @@ def make_native(spec: EnvSpec, config: GymnasiumConfig) -> tuple[VectorEnv, Cart
 
     One that restarts an episode on the step after its end, ignoring the action, cannot be brought to the contract.
     """
-    if spec.vector_entry_point is None or spec.additional_wrappers or config.action_repeat > 1:
+    if spec.vector_entry_point is None or spec.additional_wrappers or config.action_repeat > 1 or config.mask:
         return None
     env = or_problem(spec, lambda: _make_vec(spec, config))
     if type(env) is CartPoleVectorEnv:
