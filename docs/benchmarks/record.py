@@ -25,8 +25,6 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 THROUGHPUT = HERE / "throughput.json"
 SPECS = HERE.parent.parent / "specs"
-MEASURES = {"final_return_ma": "", "final_eval_return": " (evaluation)"}
-"""What is said behind a score that is not the usual one."""
 SETTINGS = ("run", "env", "algorithm", "memory", "network", "normalizer")
 """Sections on which a score depends."""
 CHANGES = ("-s", "--set", "--seeds")
@@ -101,10 +99,14 @@ def target_words(target: dict[str, Any] | None) -> str:
 
 
 def score_words(result: dict[str, Any]) -> str:
-    """The score that the target names, or the usual one: its mean and standard deviation over seeds."""
-    score, measure = _score(result), MEASURES[_metric(result)]
+    """The score that the target names, or the usual one: its mean and standard deviation over seeds.
+
+    That of an evaluation has beside it what the policy had in training, with its noise.
+    """
+    score, training = _score(result), result["summary"]["scores"]["final_return_ma"]
     spread = "" if score["std"] is None else f" ± {score['std']:.1f}"
-    return f"{score['mean']:.1f}{spread}{measure}"
+    evaluated = _metric(result) == "final_eval_return"
+    return f"{score['mean']:.1f}{spread}" + (f" (evaluation; {training['mean']:.1f} in training)" if evaluated else "")
 
 
 def reached_words(result: dict[str, Any]) -> str:

@@ -348,6 +348,7 @@ def test_the_mask_of_an_info_is_a_group():
     """Taxi says in `info` which of its six actions do something; of the last observation of an episode, too."""
     env = make("Taxi-v4", 4, mask="action_mask", vectorization="sync")
     assert {name: space.shape for name, space in env.info.observation_spaces.items()} == {"obs": (), "mask": (6,)}
+    assert env.info.exact_state
     by_hand = gym.make("Taxi-v4").unwrapped
     obs, ends = env.reset(), 0
     generator = torch.Generator().manual_seed(0)

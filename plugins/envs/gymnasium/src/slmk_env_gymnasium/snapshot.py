@@ -24,7 +24,7 @@ _WRAPPERS = {
     "gymnasium.wrappers.transform_action": {"ClipAction", "RescaleAction"},
     "gymnasium.wrappers.transform_observation": {"FilterObservation", "FlattenObservation", "RescaleObservation"},
     "gymnasium.wrappers.transform_reward": {"ClipReward"},
-    "slmk_env_gymnasium.make": {"Repeat"},
+    "slmk_env_gymnasium.make": {"Masked", "Repeat"},
 }
 _STRUCTURE = {"render_mode"}
 
