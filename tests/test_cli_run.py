@@ -133,10 +133,11 @@ def test_wrong_specs_exit_2_and_leave_nothing(tmp_path):
 
 
 def test_a_wrong_environment_of_several_seeds_leaves_nothing(tmp_path):
-    """The same from worker processes."""
+    """The same from worker processes; as its directory was announced before, the output says that it is gone."""
     done = slmk("run", SPEC, "-s", "env.id='CartPol-v1'", "--seeds", 2, "--out", tmp_path / "out")
     assert done.returncode == 2, done.stderr
     assert "CartPole-v1" in done.stderr
+    assert "removed again" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
 

@@ -74,6 +74,7 @@ def run(
         except SpecError:
             if world.rank() == 0:
                 _remove(directory, new)
+                structlog.get_logger("slmk").info("nothing was trained, so the run directory is removed again")
             raise
 
 
