@@ -4,11 +4,12 @@
 
 The synchronous loop takes a + l for collecting and for learning. Two processes that overlap them perfectly, at no cost
 for passing experience and parameters between them, take the longer of the two: so (a + l) / max(a, l) bounds what
-asynchrony can give. Writes ``asynchrony.md``.
+asynchrony can give. Two seeds in two processes are what the same cores do otherwise. Writes ``asynchrony.md``.
 """
 
 from __future__ import annotations
 
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -24,6 +25,8 @@ SPECS = Path(__file__).parent.parent.parent / "specs"
 CASES = ("classic/a2c_cartpole", "classic/dqn_cartpole", "box2d/a2c_lunarlander", "mujoco/sac_halfcheetah")
 ITERATIONS = 200
 """Iterations measured, of those that learn."""
+SECONDS = 10.0
+"""How long iterations are counted."""
 
 
 def main() -> None:
@@ -35,16 +38,17 @@ def main() -> None:
 Written by `python docs/benchmarks/asynchrony.py`. The predecessor had A3C's Hogwild and an asynchronous SAC. In slmk
 every run is synchronous, and several seeds fill the cores of a machine. Would it pay to overlap acting and learning in
 two processes? The bound says by how much a run could be faster at best, if passing experience and parameters between
-processes cost nothing: the time of an iteration over the longer of its two parts.
+processes cost nothing: the time of an iteration over the longer of its two parts. Beside it stands how much more two
+seeds in two processes do at once than one alone.
 
-| spec | collecting | learning | bound |
-|---|---|---|---|
+| spec | collecting | learning | bound | two seeds |
+|---|---|---|---|---|
 {chr(10).join(rows)}
 
 Times are medians over iterations. Where one part dominates, as learning does in SAC, there is next to nothing to gain.
 Where the two are alike, the bound is not reached: parameters and experience would have to be passed on in every
 iteration, and A2C would learn from what an older policy did. A second seed on the second core needs none of this, and
-doubles the work done as far as the two do not slow each other down. So there is no asynchronous loop.
+results need several seeds anyway. So there is no asynchronous loop.
 """
     Path(__file__).with_suffix(".md").write_text(text)
     print(text)
@@ -54,7 +58,43 @@ def row(name: str) -> str:
     """One case as a row of the table."""
     collecting, learning = shares(name)
     bound = (collecting + learning) / max(collecting, learning)
-    return f"| `specs/{name}.toml` | {collecting * 1e3:.2f} ms | {learning * 1e3:.2f} ms | {bound:.2f} |"
+    seeds = second_seed(name)
+    times = f"{collecting * 1e3:.2f} ms | {learning * 1e3:.2f} ms"
+    return f"| `specs/{name}.toml` | {times} | {bound:.2f} | {seeds:.2f} |"
+
+
+def second_seed(name: str) -> float:
+    """How many times as much two processes do at once as one alone: the median of three pairs of measurements."""
+    return median(sum(counts(name, 2)) / sum(counts(name, 1)) for _ in range(3))
+
+
+def counts(name: str, processes: int) -> list[int]:
+    """Iterations that learn, of each process, while all of them run."""
+    context = get_context("spawn")
+    start, results = context.Barrier(processes), context.Queue()
+    workers = [context.Process(target=count, args=(name, seed, start, results)) for seed in range(processes)]
+    for worker in workers:
+        worker.start()
+    done = [results.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    return done
+
+
+def count(name: str, seed: int, start: Any, results: Any) -> None:
+    """A process: train until updates are made, wait for the others, and count iterations for some seconds."""
+    torch.set_num_threads(1)
+    run = Run(slmk.load(SPECS / f"{name}.toml", ["run.env_steps=1_000_000_000"]), seed=seed)
+    iterations = iterate(run)
+    while run.updates < ITERATIONS // 2:
+        next(iterations)
+    start.wait()
+    done, end = 0, perf_counter() + SECONDS
+    while perf_counter() < end:
+        next(iterations)
+        done += 1
+    results.put(done)
+    run.close()
 
 
 def shares(name: str) -> tuple[float, float]:

@@ -170,7 +170,7 @@ def _tensor(name: str, values: Array, space: spaces.Space[Any]) -> Tensor:
     array, dtype = np.asarray(values), np.dtype(space.dtype)
     if array.shape[1:] != space.shape or array.dtype.kind not in ("fiu" if dtype.kind == "f" else "iub"):
         raise ValueError(f"{name} has values {array.dtype} {array.shape[1:]}, not those of {space}")
-    if not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"{name} is not finite everywhere")
     if isinstance(space, spaces.MultiBinary):
         return torch.tensor(array, dtype=torch.bool)
