@@ -20,7 +20,7 @@ from component_pages import algorithms_table, component_pages
 from page_parts import BUILT_IN, HEAD, first_party, inline, markdown, options_table, table, with_part
 
 import slmk
-from slmk import batch, component, config, env_info, hookspecs, protocols
+from slmk import batch, component, config, env_info, findings, hookspecs, protocols
 from slmk.cli import COMMANDS, cli
 from slmk.component import KINDS, Component, Kind
 from slmk.config import Config, RunConfig, TargetConfig
@@ -89,10 +89,11 @@ def hooks_page() -> str:
     """The plugin author's manual, from `slmk.hookspecs`, `slmk.protocols` and the values of the contract."""
     kinds = (_kind_part(kind) for kind in KINDS.values())
     commands = f"## Commands\n\n{_hook('slmk_commands')}"
+    checks = f"## Checks of the machine\n\n{_hook('slmk_checks')}\n{_class_part(findings, 'Finding', level=3)}"
     values = "\n".join(_class_part(module, name, level=3) for module, name in _VALUES)
     aliases = table(("Name", "Meaning"), [(f"`{name}`", _documented(module)[name]) for module, name in _ALIASES])
     intro = f"# Hooks and contract\n\n{HEAD}\n{markdown(inspect.getdoc(hookspecs))}\n"
-    return "\n".join([intro, *kinds, commands, "## Values\n", values, "### Types\n", aliases])
+    return "\n".join([intro, *kinds, commands, checks, "## Values\n", values, "### Types\n", aliases])
 
 
 def _kind_part(kind: Kind) -> str:

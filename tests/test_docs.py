@@ -127,7 +127,7 @@ def test_every_hook_is_documented():
     """The manual has every hook with its signature, and says how the target of each kind is called."""
     manual = (DOCS / "hooks.md").read_text(encoding="utf-8")
     hooks = [hook for hook in vars(hookspecs) if hook.startswith("slmk_")]
-    assert set(hooks) == {kind.hook for kind in KINDS.values()} | {"slmk_commands"}
+    assert set(hooks) == {kind.hook for kind in KINDS.values()} | {"slmk_commands", "slmk_checks"}
     for hook in hooks:
         assert f"def {hook}() -> Iterable[" in manual, hook
     for kind in KINDS.values():

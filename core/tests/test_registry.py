@@ -279,3 +279,47 @@ def test_commands_of_plugins_are_offered(site):
     help_text = subprocess.run([*run, "--help"], capture_output=True, text=True, check=True).stdout
     assert re.search(r"greet +Say hello\.", help_text)
     assert subprocess.run([*run, "greet"], capture_output=True, text=True, check=True).stdout == "hello\n"
+
+
+def test_the_doctor_runs_checks_of_plugins(site):
+    """`slmk_checks` adds functions; one that raises is a finding, and what is no function a fault of the plugin."""
+    install(
+        site,
+        "their-check",
+        "check-robot",
+        """
+        from slmk import hookimpl
+        from slmk.findings import Finding
+        def robot():
+            yield Finding("note", "robot", "its battery is low", "charge it")
+        def broken():
+            raise OSError("no such port")
+        @hookimpl
+        def slmk_checks():
+            return [robot, broken]
+        """,
+    )
+    found = [check.__name__ for check in Registry.discover().checks() if check.__module__ == "check_robot_module"]
+    assert found == ["robot", "broken"]
+    code = f"import sys; sys.path.insert(0, {str(site)!r}); from slmk.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, "doctor"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "note  robot: its battery is low\n      → charge it" in done.stdout
+    assert "the check itself failed: OSError: no such port" in done.stdout
+
+
+def test_a_check_has_to_be_a_function(site):
+    """As with other hooks, the plugin that breaks the rule is named as broken."""
+    install(
+        site,
+        "their-wrong-check",
+        "check-arm",
+        """
+        from slmk import hookimpl
+        @hookimpl
+        def slmk_checks():
+            return ["robot"]
+        """,
+    )
+    (row,) = [row for row in Registry.discover().rows() if row.distribution == "their-wrong-check"]
+    assert (row.health, row.summary) == ("broken", "slmk_checks must offer functions, not a str")

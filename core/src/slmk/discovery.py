@@ -20,6 +20,8 @@ from slmk.errors import did_you_mean
 if TYPE_CHECKING:
     import click
 
+    from slmk.findings import Check
+
 __all__ = ["Plugin", "announced_commands", "component_fault", "failure", "from_file", "from_module", "installed"]
 
 _CONFIG_BASES = {
@@ -48,6 +50,7 @@ class Plugin:
     components: tuple[tuple[str, Component], ...] = ()
     """What it offers, as (name of the kind, component)."""
     commands: tuple[click.Command, ...] = ()
+    checks: tuple[Check, ...] = ()
     fault: str = ""
     """Why it is broken; empty for a healthy plugin."""
     hint: str | None = None
@@ -109,13 +112,13 @@ def _import_file(path: Path) -> object:
 
 def _load(name: str, distribution: str, version: str, import_plugin: Callable[[], object]) -> Plugin:
     try:
-        components, commands = _call_hooks(import_plugin())
+        components, commands, checks = _call_hooks(import_plugin())
     except _HookError as error:
         return Plugin(name, distribution, version, fault=str(error))
     except (Exception, SystemExit) as error:
         fault, hint = failure(error)
         return Plugin(name, distribution, version, fault=fault, hint=hint)
-    return Plugin(name, distribution, version, components, commands)
+    return Plugin(name, distribution, version, components, commands, checks)
 
 
 def failure(error: BaseException) -> tuple[str, str | None]:
@@ -127,7 +130,9 @@ def failure(error: BaseException) -> tuple[str, str | None]:
     return reason, None
 
 
-def _call_hooks(module: object) -> tuple[tuple[tuple[str, Component], ...], tuple[click.Command, ...]]:
+def _call_hooks(
+    module: object,
+) -> tuple[tuple[tuple[str, Component], ...], tuple[click.Command, ...], tuple[Check, ...]]:
     """Call every hook of one plugin. It is registered alone, so that its errors and results are its own."""
     manager = _manager()
     _refuse_misspelt_hooks(module, manager)
@@ -136,7 +141,7 @@ def _call_hooks(module: object) -> tuple[tuple[tuple[str, Component], ...], tupl
         components = tuple(
             (kind.name, component) for kind in KINDS.values() for component in _results(manager, kind.hook, Component)
         )
-        return components, tuple(_commands(manager))
+        return components, tuple(_commands(manager)), tuple(_checks(manager))
     except pluggy.PluginValidationError as error:
         raise _HookError(str(error).replace("\n", "; ")) from error
     finally:
@@ -172,6 +177,13 @@ def _results(manager: pluggy.PluginManager, hook: str, expected: type) -> Iterat
             if not isinstance(item, expected):
                 raise _HookError(f"{hook} must offer {expected.__name__} objects, not a {type(item).__name__}")
             yield item
+
+
+def _checks(manager: pluggy.PluginManager) -> Iterator[Check]:
+    for check in _results(manager, "slmk_checks", object):
+        if not callable(check):
+            raise _HookError(f"slmk_checks must offer functions, not a {type(check).__name__}")
+        yield check
 
 
 def _commands(manager: pluggy.PluginManager) -> Iterator[click.Command]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import click
 
     from slmk.component import Component
+    from slmk.findings import Check
 
 __all__ = ["PROJECT", "hookimpl"]
 
@@ -109,3 +110,11 @@ def slmk_launchers() -> Iterable[Component]:  # type: ignore[empty-body]
 @hookspec
 def slmk_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
     """Offer sub-commands of ``slmk``, as click commands. Import heavy modules inside the command's function."""
+
+
+@hookspec
+def slmk_checks() -> Iterable[Check]:  # type: ignore[empty-body]
+    """Offer checks of the machine, which ``slmk doctor`` calls after its own: functions that give `Finding` objects.
+
+    The hook is called for every command, a check by the doctor alone. Import heavy modules inside the check.
+    """

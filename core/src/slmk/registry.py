@@ -17,6 +17,8 @@ from slmk.errors import PluginError, Problem, SpecError, did_you_mean
 if TYPE_CHECKING:
     import click
 
+    from slmk.findings import Check
+
 __all__ = ["FIRST_PARTY", "FIRST_PARTY_COMMANDS", "Registry", "Row", "Unavailable", "get_registry"]
 
 FIRST_PARTY: Final[dict[str, tuple[str, ...]]] = {
@@ -165,6 +167,10 @@ class Registry:
         """Commands that plugins add to ``slmk``, by name. Of two with one name the first plugin's counts."""
         offered = [command for plugin in self._plugins for command in plugin.commands]
         return {str(command.name): command for command in reversed(offered)}
+
+    def checks(self) -> list[Check]:
+        """Checks of the machine that plugins add to ``slmk doctor``."""
+        return [check for plugin in self._plugins for check in plugin.checks]
 
 
 @cache

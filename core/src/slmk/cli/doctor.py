@@ -6,9 +6,8 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ctypes.util import find_library
-from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Final, Literal
 import click
 
 from slmk import __version__
+from slmk.findings import Check, Finding
 from slmk.registry import get_registry
 
 __all__ = ["doctor"]
@@ -28,23 +28,12 @@ _SIMULATORS: Final = {
     "envpool": ("envpool", "slmk-env-envpool[all]"),
     "ale_py": ("ale-py", "ale-py"),
     "mujoco_playground": ("playground", "slmk-env-playground[all]"),
-    "mjlab": ("mjlab", "slmk-env-mjlab"),
-    "isaaclab": ("isaaclab", "slmk-env-isaaclab"),
+    "mjlab": ("mjlab", "slmk-env-mjlab[all]"),
+    "isaaclab": ("isaaclab", "isaaclab[isaacsim,all]"),
 }
 """Modules of simulators: the distribution whose version is shown, and what to install."""
 _FEW_BYTES: Final = 2 * 2**30
 _COLOURS: Final = {"ok": "green", "note": "yellow", "bad": "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    state: Literal["ok", "note", "bad"]
-    """``note``: something is not there that only some runs want. ``bad``: something is broken."""
-    subject: str
-    detail: str
-    advice: str = ""
 
 
 @click.command()
@@ -53,13 +42,23 @@ def doctor() -> int:
 
     Exits with 1 if something is broken.
     """
-    findings = [finding for check in _CHECKS for finding in check()]
+    checks = (*_CHECKS, *get_registry().checks())
+    findings = [finding for check in checks for finding in _isolated(check)]
     for finding in findings:
         state = click.style(f"{finding.state:<4}", fg=_COLOURS[finding.state])
         click.echo(f"{state}  {finding.subject}: {finding.detail}")
         if finding.advice:
             click.echo(f"      → {finding.advice}")
     return 1 if any(finding.state == "bad" for finding in findings) else 0
+
+
+def _isolated(check: Check) -> list[Finding]:
+    """What a check finds; one that fails is a finding itself, and others go on."""
+    try:
+        return list(check())
+    except Exception as error:
+        name = f"{check.__module__}.{getattr(check, '__name__', check)}"
+        return [Finding("bad", name, f"the check itself failed: {type(error).__name__}: {error}")]
 
 
 def _python() -> Iterator[Finding]:
@@ -85,8 +84,9 @@ def _torch() -> Iterator[Finding]:
     yield _matmul()
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            memory = torch.cuda.get_device_properties(index).total_memory / 2**30
-            yield Finding("ok", f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
+            free, memory = (size / 2**30 for size in torch.cuda.mem_get_info(index))
+            detail = f"{torch.cuda.get_device_name(index)}, {free:.0f} of {memory:.0f} GiB free"
+            yield Finding("ok", f"cuda:{index}", detail)
     elif torch.version.cuda is None:
         yield Finding("note", "cuda", "this torch is built without CUDA", "for an NVIDIA GPU install a CUDA build")
     else:
@@ -172,7 +172,7 @@ def _plugins() -> Iterator[Finding]:
             yield Finding(state, f"{row.kind} {row.name} ({row.distribution})", row.summary, row.hint or "")
 
 
-_CHECKS: Final[tuple[Callable[[], Iterator[Finding]], ...]] = (
+_CHECKS: Final[tuple[Check, ...]] = (
     _python,
     _cores,
     _torch,

@@ -20,6 +20,7 @@ DOCUMENTED_MODULES = (
     "slmk.config",
     "slmk.env_info",
     "slmk.errors",
+    "slmk.findings",
     "slmk.hookspecs",
     "slmk.metrics",
     "slmk.policy",

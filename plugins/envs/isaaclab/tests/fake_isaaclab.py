@@ -72,6 +72,7 @@ class ManagerBasedRLEnv(gym.Env):
         return math.ceil(self.cfg.episode_length_s / (self.cfg.sim.dt * self.cfg.decimation))
 
     def seed(self, seed=-1):
+        np.random.seed(seed)  # As Isaac Lab does: more than 32 bits are an error.
         self.generator = torch.Generator().manual_seed(seed)
         return seed
 

@@ -1,15 +1,28 @@
 """Playground's own environments behind the contract, and mistakes in their options."""
 
+import os
+import subprocess
+import sys
+import textwrap
+from ctypes.util import find_library
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import mujoco
 import numpy as np
 import pytest
 import torch
 from structlog.testing import capture_logs
 
+from slmk.cli import main
 from slmk.errors import CheckpointError, RunError, SpecError
 from slmk.toolbox import room
-from slmk_env_playground import PlaygroundConfig
-from slmk_env_playground.assets import is_whole, link_menagerie
+from slmk_env_playground import PlaygroundConfig, assets
+from slmk_env_playground.assets import clone_menagerie, is_whole, link_menagerie, place_of_menagerie
 from slmk_env_playground.backend import CHECK_EVERY, PlaygroundEnv
+from slmk_env_playground.checks import menagerie
+from slmk_env_playground.simulator_warnings import SOLVER_ITERATIONS, mujoco_warnings_logged, warn_of_overflow
 
 CPU = torch.device("cpu")
 
@@ -192,6 +205,85 @@ def place_of_cart(pictures):
     return (row * torch.arange(64)).sum(-1) / row.sum(-1)
 
 
+@pytest.mark.skipif(not find_library("EGL"), reason="draws with EGL")
+def test_a_film_is_drawn_by_one_renderer(tmp_path):
+    """In a process of its own, since MuJoCo reads at import how to draw: pictures change as the cart is pushed."""
+    code = """
+    import torch
+    from slmk_env_playground import PlaygroundConfig
+    config = PlaygroundConfig(id="CartpoleBalance", num_envs=1, render=True, camera="fixed")
+    config.prepare()
+    import mujoco
+    from slmk_env_playground.backend import PlaygroundEnv
+    made = []
+    make = mujoco.Renderer
+    mujoco.Renderer = lambda *a: made.append(make(*a)) or made[-1]
+    env = PlaygroundEnv(config, device=torch.device("cpu"), seed=0)
+    env.reset()
+    pictures = [env.render()]
+    for _ in range(20):
+        env.step(torch.ones(1, 1))
+        pictures.append(env.render())
+    env.close()
+    assert len(made) == 1
+    assert all(picture.shape == (240, 320, 3) and picture.any() for picture in pictures)
+    assert (pictures[0] != pictures[-1]).any()
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_camera_that_is_not_there_is_a_problem():
+    """With the nearest name."""
+    env = make(render=True, camera="fixd")
+    env.reset()
+    with pytest.raises(SpecError, match=r"env\.camera: .*found fixd.*did you mean 'fixed'"):
+        env.render()
+
+
+def test_where_nothing_draws_the_advice_says_what_to_set(monkeypatch):
+    """MuJoCo's own words are about contexts that were not created."""
+
+    def refuse(*_):
+        raise mujoco.FatalError("an OpenGL platform library has not been loaded")
+
+    monkeypatch.setattr(mujoco, "Renderer", refuse)
+    env = make(render=True)
+    env.reset()
+    with pytest.raises(RunError, match=r"cannot draw: an OpenGL platform library.* set MUJOCO_GL=egl"):
+        env.render()
+
+
+def test_what_mujoco_warns_of_is_logged_once(tmp_path, monkeypatch):
+    """And neither printed nor written into the working directory."""
+    monkeypatch.chdir(tmp_path)
+    old = "<mujoco><compiler settotalmass='1'/><worldbody><body><geom size='1'/></body></worldbody></mujoco>"
+    with capture_logs() as logs, mujoco_warnings_logged():
+        for _ in range(3):
+            mujoco.MjModel.from_xml_string(old)
+    assert [entry["message"] for entry in logs if "settotalmass" in entry["message"]] == [logs[0]["message"]]
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_kind_of_overflow_is_told_once():
+    """Contacts that were left out are news; that a solver took all its iterations is none."""
+
+    def data(*bits):
+        return SimpleNamespace(_impl=SimpleNamespace(overflow=np.array(bits)))
+
+    with capture_logs() as logs:
+        told = warn_of_overflow(data(0, SOLVER_ITERATIONS), 0)
+        assert (told, logs) == (0, [])
+        told = warn_of_overflow(data(0b1, 0b1000, SOLVER_ITERATIONS), told)
+        told = warn_of_overflow(data(0b1, 0b1000), told)
+    assert [entry["kinds"] for entry in logs] == [["NEFC", "NARROWPHASE"]]
+    assert warn_of_overflow(SimpleNamespace(_impl=SimpleNamespace()), told) == told
+
+
 def test_too_many_lost_episodes_stop_the_run(tmp_path, monkeypatch):
     """With a file from which the steps can be taken again, and lead to the same end."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -261,6 +353,57 @@ def test_robots_of_several_packages_are_linked_into_one_menagerie(tmp_path):
     assert link_menagerie(place, [dogs, people])
     assert sorted(each.name for each in place.iterdir()) == ["go1", "h1", "spot"]
     assert [each.name for each in place.parent.iterdir()] == ["mujoco_menagerie"]
+
+
+def test_a_clone_is_there_as_a_whole_or_not_at_all(tmp_path):
+    """What an interrupted one left is replaced; one that fails says why, and leaves what was there."""
+    origin, place = robots(tmp_path / "origin", "spot"), tmp_path / "external_deps" / "mujoco_menagerie"
+    git = ["git", "-C", str(origin), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "robots"]):
+        subprocess.run([*git, *arguments], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    (place / ".git").mkdir(parents=True)
+    assert not is_whole(place)
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        clone_menagerie(place, str(tmp_path / "nowhere"), commit)
+    assert "nowhere" in caught.value.stderr
+    clone_menagerie(place, str(origin), commit)
+    assert is_whole(place)
+    assert (place / "spot" / "scene.xml").exists()
+    assert [each.name for each in place.parent.iterdir()] == ["mujoco_menagerie"]
+    (place / ".git" / "index.lock").touch()
+    assert not is_whole(place)
+
+
+def test_the_menagerie_is_looked_for_where_playground_does():
+    """Without importing it, which takes seconds."""
+    from mujoco_playground._src import mjx_env
+
+    assert place_of_menagerie() == Path(mjx_env.MENAGERIE_PATH)
+
+
+def test_the_doctor_looks_at_jax_and_at_the_robots(capsys):
+    """Both are there where these tests run."""
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert f"jax: {jax.__version__} on " in out
+    assert "menagerie: " in out
+
+
+@pytest.mark.parametrize(
+    ("whole", "packages", "state", "words"),
+    [(True, [], "ok", "1 robots in"), (False, ["some"], "ok", "linked when"), (False, [], "note", "are not there")],
+)
+def test_what_the_doctor_says_of_the_robots(tmp_path, monkeypatch, whole, packages, state, words):
+    """That they are there, that they will be, or what to do."""
+    if whole:
+        robots(tmp_path, "spot")
+    monkeypatch.setattr(assets, "place_of_menagerie", lambda: tmp_path)
+    monkeypatch.setattr(assets, "folders", lambda: packages)
+    (finding,) = menagerie()
+    assert finding.state == state
+    assert words in finding.detail
+    assert (finding.advice != "") == (state == "note")
 
 
 def test_without_packages_there_is_nothing_to_link(tmp_path):

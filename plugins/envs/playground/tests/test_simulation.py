@@ -11,7 +11,7 @@ import pytest
 from jax.interpreters import batching
 from mujoco_playground._src.mjx_env import State
 
-from slmk_env_playground.simulation import CHUNKS, Simulation
+from slmk_env_playground.simulation import CHOICES, CHUNKS, Simulation
 
 N = 6
 CONTACTS = 10
@@ -68,6 +68,14 @@ class Counter:
     def _state(self, x, start, info, reward, contacts):
         obs = jnp.stack([jnp.where(x < -3, jnp.nan, x), info["command"]])
         return State(Data(x, start, contacts), obs, reward, (jnp.abs(x) > 3).astype(float), {}, info)
+
+
+class Heavy(Counter):
+    """Starts at the number that its physics is."""
+
+    def reset(self, rng):
+        start = 1.0 * self._mjx_model
+        return self._state(start, start, {"rng": rng, "command": start}, start * 0, jnp.zeros(CONTACTS))
 
 
 def randomizer(model, keys):
@@ -202,15 +210,37 @@ def test_the_pool_is_renewed_part_by_part():
 
 
 def test_each_environment_keeps_its_physics():
-    """Environment i moves i + 1 times as far, also after a restart; only its own states of the pool are given to it."""
+    """Environment i moves i + 1 times as far, also after restarts, which are at its own states of the pool, at all."""
     it = simulation(randomized=True, limit=2)
     carry = it.begin(0)
-    for _ in range(3):
+    own = pooled(it, carry)[:, 0].reshape(CHOICES, -1)[:, :N]
+    begun = [set() for _ in range(N)]
+    for _ in range(60):
         x = observed(it, carry)[:, 0]
         carry, out = it.step(carry, moves(0.01))
         np.testing.assert_allclose(out.final_obs["state"][:, 0].numpy() - x, 0.01 * np.arange(1, N + 1), rtol=1e-3)
         if np.asarray(out.truncated).all():
-            np.testing.assert_array_equal(out.obs["state"][:, 0], pooled(it, carry)[:N, 0])
+            for row, start in enumerate(out.obs["state"][:, 0].tolist()):
+                begun[row].add(start)
+    assert begun == [set(own[:, row].tolist()) for row in range(N)]
+    assert all(len(starts) == CHOICES for starts in begun)
+
+
+def test_a_renewed_part_of_the_pool_has_the_physics_of_its_environments():
+    """States of environment i are computed with its physics, in whichever part of the pool they lie."""
+    it = Simulation(Heavy(), N, 2, 1, False, randomizer)
+    carry = it.begin(0)
+    for part in (3, 13, 34):
+        carry = it.renew(carry, part)
+    physics = pooled(it, carry)[:, 0].reshape(CHOICES, -1)
+    np.testing.assert_array_equal(physics, np.broadcast_to(np.arange(1.0, 11.0), (CHOICES, 10)))
+
+
+def test_memory_is_estimated_before_any_is_taken():
+    """Of more environments than any memory holds, states and physics are counted alone."""
+    plain, randomized = (Simulation(Counter(), 10**12, 5, randomizer=each) for each in (None, randomizer))
+    assert plain.nbytes > 10**13
+    assert randomized.nbytes > plain.nbytes
 
 
 @pytest.mark.parametrize("action_repeat", [1, 3])

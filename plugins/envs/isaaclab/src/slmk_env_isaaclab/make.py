@@ -39,7 +39,8 @@ def make(config: IsaacLabConfig, device: torch.device, seed: int) -> Any:
         raise SpecError([Problem("Isaac Lab has no task of this name", "env.id", found=f"'{config.id}'", hint=hint)])
     cfg = _load(config)
     override(cfg, config.overrides, reserved=RESERVED)
-    cfg.scene.num_envs, cfg.sim.device, cfg.seed = config.num_envs, str(device), seed
+    # Isaac Lab seeds NumPy too, which takes 32 bits.
+    cfg.scene.num_envs, cfg.sim.device, cfg.seed = config.num_envs, str(device), seed % 2**32
     if hasattr(cfg, "compute_final_obs"):
         cfg.compute_final_obs = True
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,9 +11,10 @@ from pydantic import Field
 
 from slmk.component import Component
 from slmk.config import EnvConfig, Positive, PositiveInt
+from slmk.findings import Check
 from slmk.hookspecs import hookimpl
 
-__all__ = ["PlaygroundConfig", "slmk_env_backends"]
+__all__ = ["PlaygroundConfig", "slmk_checks", "slmk_env_backends"]
 
 _Count = Annotated[int, Field(ge=0)]
 
@@ -67,6 +69,8 @@ class PlaygroundConfig(EnvConfig):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
         os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
         os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+        if self.render and sys.platform.startswith("linux"):
+            os.environ.setdefault("MUJOCO_GL", "egl")  # Draws with a display and without.
         if self.num_threads:
             os.environ.setdefault("NPROC", str(self.num_threads))
         if self.num_threads == 1:
@@ -92,3 +96,11 @@ def slmk_env_backends() -> list[Component]:
             install="slmk-env-playground[all]",
         )
     ]
+
+
+@hookimpl
+def slmk_checks() -> list[Check]:
+    """JAX's devices, and the models of robots."""
+    from slmk_env_playground.checks import jax_devices, menagerie
+
+    return [jax_devices, menagerie]

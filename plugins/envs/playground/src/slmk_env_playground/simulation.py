@@ -29,6 +29,8 @@ __all__ = ["Carry", "Simulation"]
 
 CHUNKS = 10
 """Parts in which the pool is renewed, where nothing else is said."""
+CHOICES = 4
+"""States of the pool for each environment that has physics of its own, since it cannot begin at those of others."""
 OBS = "state"
 """The name of the only observation group of environments that do not name theirs; other environments call it so."""
 
@@ -45,7 +47,7 @@ class Carry(NamedTuple):
     steps: jax.Array
     """Steps of the policy in each running episode, (N,) int32."""
     pool: Leaves
-    """P states for new episodes; P is N rounded up to a multiple of their chunks."""
+    """P states for new episodes, of `Simulation.pool_size`."""
     key: jax.Array
     lost: jax.Array
     """Episodes cut so far since something was not finite, ()."""
@@ -85,30 +87,45 @@ class Simulation:
         self.num_envs = num_envs
         self.limit = limit
         self.full_reset = full_reset
-        self.chunks = chunks
         self.chunk = -(-num_envs // chunks)
         """States of the pool that are computed at once."""
-        self.pool_size = self.chunk * chunks
+        self._rows_of_choice = self.chunk * chunks
+        """N rounded up to whole chunks: in the pool, states of one and the same environment lie so far apart."""
+        self._choices = 1 if randomizer is None else CHOICES
+        self.chunks = chunks * self._choices
+        """Parts in which the pool is renewed."""
+        self.pool_size = self._rows_of_choice * self._choices
         """P."""
         self._action_repeat = action_repeat
-        # The physics of an environment are its own for good, whatever the seed of a run.
-        keys = jax.random.split(jax.random.PRNGKey(0), self.pool_size)
-        self._models = None if randomizer is None else randomizer(env.mjx_model, keys)
-        self.shapes = jax.eval_shape(jax.vmap(env.reset), keys[:num_envs])
+        self._randomizer = randomizer
+        self._models: Any = None
+        """The physics of each environment, and the axis of each array in them; made at the first `begin`."""
+        keys = jax.ShapeDtypeStruct((num_envs, 2), np.uint32)
+        one = jax.ShapeDtypeStruct((2,), np.uint32)
+        self.shapes = jax.eval_shape(jax.vmap(env.reset), keys)
         """The shapes and types of a state."""
         self._tree = jax.tree.structure(self.shapes)
-        self._rowed = rowed(self.shapes, jax.eval_shape(env.reset, keys[0]))
+        self._rowed = rowed(self.shapes, jax.eval_shape(env.reset, one))
         obs = groups(self.shapes.obs)
         self._seen, self._outcome = Packing(obs), Packing((obs, self.shapes.reward))
-        self._nowhere = to_torch(jnp.zeros(num_envs, bool))
         self._reset = jax.jit(lambda keys, start: jax.tree.leaves(self._batched("reset", keys, start=start)))
         self._begin, self._put, self._copy = jax.jit(self._begin_from), jax.jit(self._put_at), jax.jit(copied)
         # Memory that is handed over need not be allocated anew: a tenth of a step of 64 cart-poles.
         self._stepped = jax.jit(self._step, donate_argnums=(0, 1, 2))
         self._restarted = jax.jit(self._restart, donate_argnums=(0, 1, 2))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that all environments take, about; nothing has been allocated yet."""
+        states = 3 + self._choices  # Its own, that of the last check, and those of the pool, of which one is renewed.
+        models = None if self._randomizer is None else jax.eval_shape(lambda: self._physics()[0])
+        return states * bytes_of(self.shapes) + bytes_of(models)
+
     def begin(self, seed: int) -> Carry:
         """New episodes everywhere, from a pool that is new as well."""
+        if self._randomizer is not None and self._models is None:
+            self._models = self._physics()
+        self._nowhere = to_torch(jnp.zeros(self.num_envs, bool))
         key, first, *keys = jax.random.split(jax.random.PRNGKey(seed), 2 + self.chunks)
         return self._begin([self._reset_part(part, each) for part, each in enumerate(keys)], key, first)
 
@@ -138,8 +155,13 @@ class Simulation:
         """The same, to be kept while `carry` goes on; the pool, which steps leave alone, is no copy."""
         return Carry(*self._copy(carry._replace(pool=[])))._replace(pool=carry.pool)
 
+    def _physics(self) -> tuple[Any, Any]:
+        """What the randomiser makes: an environment's physics are its own for good, whatever the seed of a run."""
+        assert self._randomizer is not None
+        return self._randomizer(self.env.mjx_model, jax.random.split(jax.random.PRNGKey(0), self._rows_of_choice))
+
     def _reset_part(self, part: int, key: jax.Array) -> Leaves:
-        return self._reset(jax.random.split(key, self.chunk), part * self.chunk)
+        return self._reset(jax.random.split(key, self.chunk), part * self.chunk % self._rows_of_choice)
 
     def _begin_from(self, parts: list[Leaves], key: jax.Array, first: jax.Array) -> Carry:
         pool = [jnp.concatenate(x) if each else x[0] for each, *x in zip(self._rowed, *parts, strict=True)]
@@ -181,11 +203,11 @@ class Simulation:
         """N states of new episodes."""
         if self.full_reset:
             return jax.tree.leaves(self._batched("reset", jax.random.split(own, self.num_envs)))
-        # Neighbours in the pool for neighbours here: no two environments get the same state at once. Physics of
-        # their own allow each environment only its own.
         place = jnp.arange(self.num_envs)
-        if self._models is None:
+        if self._randomizer is None:  # Neighbours for neighbours: no two environments get the same state at once.
             place = (place + jax.random.randint(shift, (), 0, self.pool_size)) % self.pool_size
+        else:  # Physics of its own allow each environment only states of its own.
+            place += self._rows_of_choice * jax.random.randint(shift, (self.num_envs,), 0, self._choices)
         return self._with_keys(self._rows(pool, place), own)
 
     def _advance(self, state: State, action: jax.Array) -> tuple[State, jax.Array]:
@@ -252,6 +274,11 @@ def rowed(many: State, one: State) -> list[bool]:
 def where(mask: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
     """`yes` (N, …) in the rows of the mask (N,)."""
     return jnp.where(mask.reshape(-1, *[1] * (no.ndim - 1)), yes, no)
+
+
+def bytes_of(tree: Any) -> int:
+    """Bytes of all arrays of a tree, or of what has their shapes."""
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def copied(tree: Any) -> Any:
