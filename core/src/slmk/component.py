@@ -64,4 +64,4 @@ KINDS: Final[dict[str, Kind]] = {
         Kind("launcher", "launcher", "slmk_launchers", "launchers"),
     )
 }
-"""Every kind by its name. `slmk_commands` and `slmk_checks` are hooks too, but offer functions rather than components."""
+"""Every kind by its name. `slmk_commands` and `slmk_checks` are hooks too, but offer no components."""
