@@ -20,6 +20,9 @@ __all__ = ["check"]
 def check(specs: tuple[Path, ...], overrides: tuple[str, ...]) -> int:
     """Check each SPEC as a whole and print every mistake. Nothing is built or written.
 
+    What only a simulator knows, such as the ids of its environments and whether a device is there, `slmk run` finds
+    when it begins.
+
     Exits with 0 if all is right, 2 if a spec is wrong, 3 if one asks for a plugin that is broken.
     """
     codes = [_check(spec, overrides) for spec in specs]

@@ -49,6 +49,9 @@ def make(config: MjlabConfig, device: torch.device) -> ManagerBasedRlEnv:
     cfg = load_env_cfg(config.id, play=config.play)
     cfg.episode_length_s = training.episode_length_s
     override(cfg, config.overrides, reserved=RESERVED, known=training)
+    if getattr(cfg.commands.get("motion"), "motion_file", None) == "":
+        path, hint = "env.overrides", 'set "commands.motion.motion_file" to an .npz file of mjlab\'s'
+        raise SpecError([Problem(f"'{config.id}' follows a recorded motion, and none is given", path, hint=hint)])
     cfg.scene.num_envs, cfg.auto_reset = config.num_envs, False
     printed = io.StringIO()
     try:
