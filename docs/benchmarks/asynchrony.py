@@ -25,7 +25,7 @@ SPECS = Path(__file__).parent.parent.parent / "specs"
 CASES = ("classic/a2c_cartpole", "classic/dqn_cartpole", "box2d/a2c_lunarlander", "mujoco/sac_halfcheetah")
 ITERATIONS = 200
 """Iterations measured, of those that learn."""
-SECONDS = 10.0
+SECONDS = 5.0
 """How long iterations are counted."""
 
 

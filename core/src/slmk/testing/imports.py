@@ -30,6 +30,7 @@ DOCUMENTED_MODULES = (
     "slmk.testing",
     "slmk.toolbox",
     "slmk.windows",
+    "slmk.world",
 )
 """Modules that plugins may import from, besides `slmk` itself, with what is below them."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Adam, EnvInfo, Learner, Metrics, Parts, Role, Transition
+from slmk import Adam, EnvInfo, Learner, Metrics, Parts, Role, Transition, world
 from slmk.protocols import Memory
 from slmk.toolbox.actors import Actor, ActorCritic, actor_role
 from slmk.toolbox.advantages import gae
@@ -47,6 +47,8 @@ class SIL(ActorCritic):
         steps = parts.iterations * (config.epochs * config.minibatches + config.imitations)
         self.learner = Learner(modules, self.loss, optimiser=adam, compile=parts.compile, steps_ahead=steps)
         self.imitator = Learner(modules, self.imitation_loss, optimiser=adam, compile=parts.compile, steps_ahead=steps)
+        self.imitates = False
+        """Whether there was something to imitate so far."""
         rows = config.capacity // env.num_envs
         limit = config.episode_limit or env.max_episode_steps or rows
         self.past = Past(
@@ -66,7 +68,9 @@ class SIL(ActorCritic):
         for _ in range(config.epochs):
             for index in self.minibatches(self.model.windows.count(rollout.reward.numel())):
                 self.learner.step(data, index, lr=lr, clip=clip, entropy=entropy)
-        if self.past.ready:
+        # Processes of a world make the same updates: all begin when one of them has something to imitate.
+        self.imitates = self.imitates or world.any_of(self.past.ready)
+        if self.imitates:
             self.imitate(lr, at(config.imitation_weight, progress))
         self.model.observe(rollout.obs)
         explained = explained_variance(data["returns"], data["value"])
