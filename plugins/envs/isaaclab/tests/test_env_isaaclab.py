@@ -51,6 +51,13 @@ def test_the_contract_holds(version, check, make, monkeypatch):
     check(alone)
 
 
+def test_any_seed_of_a_run_will_do(make):
+    """Runs draw 63 bits for an environment; Isaac Lab hands them to NumPy, which takes 32."""
+    env = make(seed=2**62 + 5)
+    assert env._env.cfg.seed == 5
+    env.reset()
+
+
 def test_the_last_observation_is_true_where_the_version_gives_it(make):
     """At 3 the observation of the fall; at 2 the one before it stands in, and `EnvInfo` says so."""
     for version, last in ((3, 3.5), (2, 2.5)):
