@@ -18,11 +18,12 @@ from structlog.testing import capture_logs
 from slmk.cli import main
 from slmk.errors import CheckpointError, RunError, SpecError
 from slmk.toolbox import room
+from slmk.toolbox.mujoco_log import mujoco_warnings_logged
 from slmk_env_playground import PlaygroundConfig, assets
 from slmk_env_playground.assets import clone_menagerie, is_whole, link_menagerie, place_of_menagerie
 from slmk_env_playground.backend import CHECK_EVERY, PlaygroundEnv
 from slmk_env_playground.checks import menagerie
-from slmk_env_playground.simulator_warnings import SOLVER_ITERATIONS, mujoco_warnings_logged, warn_of_overflow
+from slmk_env_playground.overflow import SOLVER_ITERATIONS, warn_of_overflow
 
 CPU = torch.device("cpu")
 

@@ -22,7 +22,7 @@ class Past:
 
     The gain of a step is (R − V)₊: how much its discounted return exceeds what the critic expected. Steps are drawn
     with probability p ∝ gain^α and weighted by p^−β, the largest weight being 1: Schaul et al. (2016),
-    arXiv:1511.05952, section 3. Shapes are static, and nothing waits for the device once the first episode has ended.
+    arXiv:1511.05952, section 3. Shapes are static, and nothing but `ready` waits for the device.
     """
 
     def __init__(self, rows: int, reach: int, *, gamma: float, exponent: float, correction: float) -> None:
@@ -43,8 +43,11 @@ class Past:
         """What else was added, and ``returns`` and ``priority``, which is 0 until the return is known; (S, N, …)."""
         self.next = 0
         """The row to write next."""
-        self.ready = False
-        """Whether an episode has ended, so that there are steps to draw."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are steps of ended episodes to draw. Waits for the device."""
+        return bool(self.steps) and bool((self.steps["priority"] > 0).any())
 
     def add(self, obs: Obs, steps: Mapping[str, Tensor]) -> None:
         """Store a rollout, and find the returns of all episodes that ended in it.
@@ -65,7 +68,6 @@ class Past:
         _write(self.steps, rows, steps)
         self.next = (self.next + horizon) % self.rows
         self._find_returns(horizon)
-        self.ready = self.ready or self._any_known()
 
     def sample(self, batch_size: int, generator: torch.Generator) -> dict[str, Any]:
         """Draw steps: ``obs``, what was added besides, ``returns``, ``weight`` and their place ``index``; (B, …) each.
@@ -95,11 +97,6 @@ class Past:
         """Restore what `state_dict` returned."""
         self.obs, self.steps = ({name: x.clone() for name, x in state[key].items()} for key in ("obs", "steps"))
         self.next = state["next"]
-        self.ready = self._any_known()
-
-    def _any_known(self) -> bool:
-        """Whether there is a return to learn from. Waits for the device."""
-        return bool(self.steps) and bool((self.steps["priority"] > 0).any())
 
     def _find_returns(self, horizon: int) -> None:
         """Give steps whose episode ended in the newest `horizon` rows their return and their priority."""

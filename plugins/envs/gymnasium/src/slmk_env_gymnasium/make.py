@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from contextlib import contextmanager
+from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
 
@@ -12,9 +11,10 @@ import gymnasium as gym
 from gymnasium import spaces
 
 from slmk.errors import Problem, SpecError, did_you_mean
+from slmk.toolbox.mujoco_log import mujoco_warnings_logged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from gymnasium.envs.registration import EnvSpec
 
@@ -118,7 +118,7 @@ def make(spec: EnvSpec, config: GymnasiumConfig) -> gym.Env[Any, Any]:
 def or_problem(spec: EnvSpec, create: Callable[[], _Made]) -> _Made:
     """What `create` makes, or a `SpecError` that says why the environment cannot be made."""
     try:
-        with _mujoco_warns_in_python("mujoco" in str(spec.entry_point)):
+        with mujoco_warnings_logged() if "mujoco" in str(spec.entry_point) else nullcontext():
             return create()
     except (ImportError, gym.error.Error) as error:
         raise SpecError([_not_installed(spec, error)]) from error
@@ -126,27 +126,6 @@ def or_problem(spec: EnvSpec, create: Callable[[], _Made]) -> _Made:
         if "keyword argument" not in str(error):
             raise
         raise SpecError([Problem(str(error).split(" was raised from")[0], path="env.kwargs")]) from error
-
-
-@contextmanager
-def _mujoco_warns_in_python(uses_mujoco: bool) -> Iterator[None]:
-    """MuJoCo prints a warning for each model it compiles, and into a log file in the working directory. Say it once."""
-    if not uses_mujoco:
-        yield
-        return
-    import mujoco  # type: ignore[import-untyped]
-
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(_warn)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(before)
-
-
-def _warn(message: str) -> None:
-    category = DeprecationWarning if "deprecated" in message else UserWarning
-    warnings.warn(message, category, stacklevel=1)
 
 
 def _import(module: str, path: str) -> None:

@@ -22,8 +22,8 @@ from slmk.toolbox.room import require_memory
 from slmk_env_playground.arrays import jax_device, leaves_of, to_jax, to_torch, with_leaves
 from slmk_env_playground.film import Film
 from slmk_env_playground.make import make
+from slmk_env_playground.overflow import warn_of_overflow
 from slmk_env_playground.simulation import Carry, groups
-from slmk_env_playground.simulator_warnings import warn_of_overflow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slmk.errors import Problem, RunError, SpecError, did_you_mean
-from slmk_env_playground.simulator_warnings import mujoco_warnings_logged
+from slmk.toolbox.mujoco_log import mujoco_warnings_logged
 
 __all__ = ["Film"]
 

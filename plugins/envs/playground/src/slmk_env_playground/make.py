@@ -13,12 +13,12 @@ import torch
 from mujoco_playground import registry
 
 from slmk.errors import Problem, SpecError, did_you_mean
+from slmk.toolbox.mujoco_log import mujoco_warnings_logged
 from slmk.toolbox.room import require_memory
 from slmk.toolbox.tables import flattened
 from slmk_env_playground.arrays import jax_device
 from slmk_env_playground.assets import provide_menagerie
 from slmk_env_playground.simulation import CHUNKS, Simulation
-from slmk_env_playground.simulator_warnings import mujoco_warnings_logged
 
 if TYPE_CHECKING:
     from mujoco_playground import MjxEnv
@@ -94,7 +94,7 @@ def _simulation(
 
 
 def hush(env: MjxEnv) -> None:
-    """Keep Warp from printing in each step what it has no room for; `simulator_warnings` says so in the log."""
+    """Keep Warp from printing in each step what it has no room for; `overflow.py` says so in the log."""
     warp = env.mjx_model.opt._impl
     if getattr(warp, "warn_overflow", 0):
         options = warp.replace(warn_overflow=0)

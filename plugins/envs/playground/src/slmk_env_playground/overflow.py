@@ -1,32 +1,17 @@
-"""What simulators warn of, said once in the log; file descriptors are left alone."""
+"""What Warp has no room for, said once in the log; file descriptors are left alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
-import mujoco
 import numpy as np
 import structlog
 
-__all__ = ["mujoco_warnings_logged", "warn_of_overflow"]
+__all__ = ["warn_of_overflow"]
 
 SOLVER_ITERATIONS = 0b11 << 9
 """`OverflowType.ITERATIONS` and `LS_ITERATIONS`: Playground allows a few only, so that these are always reached."""
 _log = structlog.get_logger()
-
-
-@contextmanager
-def mujoco_warnings_logged() -> Iterator[None]:
-    """MuJoCo would print a warning for each model it compiles, and into a file in the working directory."""
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(_warn_once)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(before)
 
 
 def warn_of_overflow(data: Any, told: int) -> int:
@@ -50,8 +35,3 @@ def warn_of_overflow(data: Any, told: int) -> int:
         advice = "raise naconmax or njmax in env.overrides"
         _log.warning("physics leaves out what it has no room for", kinds=names, advice=advice)
     return told | bits
-
-
-@cache
-def _warn_once(message: str) -> None:
-    _log.warning("MuJoCo", message=message)
