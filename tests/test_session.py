@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from slmk import trial
+from slmk.arithmetic import chosen_matmul
 
 SPEC = Path(__file__).parent.parent / "specs" / "classic" / "ppo_cartpole.toml"
 SMALL = ("run.seeds=1", "run.env_steps=256", "run.compile='off'", "run.eval_episodes=1", "algorithm.horizon=64")
@@ -15,7 +16,7 @@ def arithmetic() -> dict[str, object]:
     """How torch computes here."""
     return {
         "threads": torch.get_num_threads(),
-        "matmul": torch.get_float32_matmul_precision(),
+        "matmul": (chosen_matmul(), torch.get_float32_matmul_precision()),
         "flushes": (torch.tensor([1e-39]) * 1.0).item() == 0.0,
     }
 
@@ -34,6 +35,6 @@ def test_a_run_computes_in_its_own_way_and_leaves_torch_as_it_was(tmp_path, monk
     monkeypatch.setattr(slmk.loop, "train", watched)
     before = arithmetic()
     trial.run(SPEC, (*SMALL, *SETTINGS), out=tmp_path)
-    assert during == [{"threads": 3, "matmul": "medium", "flushes": True}]
+    assert during == [{"threads": 3, "matmul": ("bf16", "high"), "flushes": True}]
     assert arithmetic() == before
     assert not before["flushes"]

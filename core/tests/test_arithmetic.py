@@ -3,16 +3,15 @@
 import pytest
 import torch
 
-from slmk.arithmetic import multiplies_in, set_matmul, subnormals_flushed
+from slmk.arithmetic import chosen_matmul, multiplies_in, products_in, set_matmul, subnormals_flushed
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def restored():
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
+    with products_in("float32"):
+        yield
 
 
 def relative_error():
@@ -22,26 +21,26 @@ def relative_error():
     return ((a @ b - exact).norm() / exact.norm()).item()
 
 
-def test_float32_is_exact_to_its_last_bits():
-    """Also after another choice."""
-    set_matmul("bf16")
-    set_matmul("float32")
+@pytest.mark.parametrize("matmul", ["float32", "tf32", "bf16"])
+def test_products_outside_of_updates_are_exact_on_a_cpu(matmul):
+    """To the last bits of float32: tf32 is for GPUs, and bf16 for updates that are compiled."""
+    set_matmul(matmul)
     assert relative_error() < 1e-6
+    assert chosen_matmul() == matmul
+
+
+def test_what_a_cpu_has():
+    """Float32 everywhere, tf32 nowhere."""
     assert multiplies_in("float32", CPU)
-
-
-def test_bf16_rounds_exactly_where_the_cpu_has_it():
-    """With 8 significant bits the error is between 2⁻¹² and 2⁻⁷; elsewhere products stay as they are."""
-    set_matmul("bf16")
-    error = relative_error()
-    assert 2**-12 < error < 2**-7 if multiplies_in("bf16", CPU) else error < 1e-6
-
-
-def test_tf32_is_for_gpus():
-    """A CPU has no such arithmetic."""
     assert not multiplies_in("tf32", CPU)
-    set_matmul("tf32")
-    assert relative_error() < 1e-6
+
+
+def test_a_choice_ends_where_it_was_made():
+    """Torch has its own precision back as well, which may be nobody's choice here."""
+    torch.set_float32_matmul_precision("medium")
+    with products_in("bf16"):
+        assert torch.get_float32_matmul_precision() == "high"
+    assert (chosen_matmul(), torch.get_float32_matmul_precision()) == ("float32", "medium")
 
 
 def test_subnormal_numbers_are_zero_where_that_is_asked():

@@ -115,11 +115,13 @@ def memory_of(name: str, size: int):
     info = EnvInfo(16, {"obs": spaces.Box(-1, 1, (17,))}, spaces.Box(-1, 1, (6,)), torch.device("cpu"))
     component = get_registry().find("memory", name)
     memory = Registry.load(component)(component.config(capacity=size), info, 1, torch.Generator().manual_seed(0))
-    obs, act, no = torch.randn(16, 17), Act(torch.randn(16, 6)), torch.zeros(16, dtype=torch.bool)
+    obs, act, no = {"obs": torch.randn(16, 17)}, Act(torch.randn(16, 6)), torch.zeros(16, dtype=torch.bool)
 
     def add():
-        after = {"obs": torch.empty(16, 17)}
-        memory.add({"obs": obs}, act, Step(after, after, torch.zeros(16), no, no))
+        nonlocal obs
+        after = {"obs": torch.randn(16, 17)}
+        memory.add(obs, act, Step(after, after, torch.zeros(16), no, no))
+        obs = after  # As in the loop: what followed is acted on next.
 
     for _ in range(size // 16):
         add()

@@ -1,6 +1,7 @@
 """How exactly torch computes with float32: products of matrices, and numbers near zero.
 
-CUDA has no ``bf16`` for float32 matrices and takes it as ``tf32``.
+``bf16`` is for updates compiled for a CPU (`slmk.bf16`); acting and all else stays in float32 there, since small
+products gain nothing from it. CUDA has no ``bf16`` for float32 matrices and takes it as ``tf32``.
 """
 
 from __future__ import annotations
@@ -13,15 +14,36 @@ import torch
 
 from slmk.config import Matmul
 
-__all__ = ["multiplies_in", "set_matmul", "subnormals_flushed"]
+__all__ = ["chosen_matmul", "multiplies_in", "products_in", "set_matmul", "subnormals_flushed"]
 
-_PRECISION: Final = {"float32": "highest", "tf32": "high", "bf16": "medium"}
+_PRECISION: Final = {"float32": "highest", "tf32": "high", "bf16": "high"}
 _AMPERE: Final = (8, 0)
+_chosen: Matmul = "float32"
 
 
 def set_matmul(matmul: Matmul) -> None:
-    """Choose for the whole process; compiled updates follow. Where the hardware cannot, torch keeps to float32."""
+    """Choose for the whole process; updates follow that are compiled from then on. Where the hardware cannot, products
+    stay in float32."""
+    global _chosen
+    _chosen = matmul
     torch.set_float32_matmul_precision(_PRECISION[matmul])
+
+
+def chosen_matmul() -> Matmul:
+    """What was set last."""
+    return _chosen
+
+
+@contextmanager
+def products_in(matmul: Matmul) -> Iterator[None]:
+    """Within it products are as chosen here, and as before afterwards."""
+    before, precision = _chosen, torch.get_float32_matmul_precision()
+    set_matmul(matmul)
+    try:
+        yield
+    finally:
+        set_matmul(before)
+        torch.set_float32_matmul_precision(precision)  # It may have been another one, by somebody else's choice.
 
 
 @contextmanager

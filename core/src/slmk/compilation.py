@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slmk.arithmetic import chosen_matmul, multiplies_in
+
 __all__ = ["compiled", "written"]
 
 
@@ -28,6 +30,11 @@ def compiled(step: Callable[..., Any], device: torch.device) -> Callable[..., An
         "cpp.use_decompose_tanh": True,
         "guard_filter_fn": _guards,
     }
+    if device.type == "cpu" and chosen_matmul() == "bf16" and multiplies_in("bf16", device):
+        # Imported here, and inductor with it: few runs need it.
+        from slmk.bf16 import Bf16Products
+
+        options["post_grad_custom_pre_pass"] = Bf16Products()
     # Isolated, since without all guards a step of another learner could be taken for this one's.
     graph = torch.compile(step, fullgraph=True, dynamic=False, options=options, isolate_recompiles=True)  # type: ignore[call-overload]
     assert isinstance(step, MethodType)

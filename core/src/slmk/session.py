@@ -91,21 +91,19 @@ def _arithmetic(config: RunConfig) -> Iterator[None]:
     import structlog
     import torch
 
-    from slmk.arithmetic import multiplies_in, set_matmul, subnormals_flushed
+    from slmk.arithmetic import multiplies_in, products_in, subnormals_flushed
     from slmk.assembly import resolve_device
 
     if not multiplies_in(config.matmul, resolve_device(config.device)):
         log = structlog.get_logger()
         log.warning("no such arithmetic, products stay in float32", matmul=config.matmul, device=config.device)
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    threads = torch.get_num_threads()
     try:
         torch.set_num_threads(config.threads)
-        set_matmul(config.matmul)
-        with subnormals_flushed():
+        with products_in(config.matmul), subnormals_flushed():
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(precision)
 
 
 def _summarise(run: Any, directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from typing import Final
 
 import structlog
 
 __all__ = ["mujoco_warnings_logged"]
 
 _log = structlog.get_logger()
+_said: Final[set[str]] = set()
+"""By this process; MuJoCo has one handler of warnings for all models."""
 
 
 @contextmanager
@@ -29,6 +31,7 @@ def mujoco_warnings_logged() -> Iterator[None]:
         mujoco.set_mju_user_warning(before)
 
 
-@cache
 def _warn_once(message: str) -> None:
-    _log.warning("MuJoCo", message=message)
+    if message not in _said:
+        _said.add(message)
+        _log.warning("MuJoCo", message=message)

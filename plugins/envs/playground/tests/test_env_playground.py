@@ -262,6 +262,7 @@ def test_where_nothing_draws_the_advice_says_what_to_set(monkeypatch):
 def test_what_mujoco_warns_of_is_logged_once(tmp_path, monkeypatch):
     """And neither printed nor written into the working directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("slmk.toolbox.mujoco_log._said", set())  # Robots of other tests had the same to say.
     old = "<mujoco><compiler settotalmass='1'/><worldbody><body><geom size='1'/></body></worldbody></mujoco>"
     with capture_logs() as logs, mujoco_warnings_logged():
         for _ in range(3):
