@@ -53,7 +53,8 @@ def told(once) -> dict[str, Any]:
 
 
 def test_two_processes_learn_what_one_learns_from_all_samples(told):
-    """Parameters, targets, buffers and statistics are equal in both, and those of one process with twice the batch."""
+    """Parameters, targets, buffers and statistics are equal in both, and those of one process with twice the samples;
+    so are whole algorithms, where one process has twice the environments."""
     first, second, alone = (told[name]["everything"] for name in ("0", "1", "alone"))
     assert first == second
     assert alone.keys() == first.keys()

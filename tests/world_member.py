@@ -6,21 +6,44 @@ Without torchrun it writes what one process finds that has the samples of all.
 import json
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
 
 from slmk import Adam, Average, Learner, RunError, world
 from slmk.assembly import in_common
+from slmk.batch import Transition
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
 from slmk.learner import Objective
+from slmk.testing.on_policy import Once, assemble, random_rollout
+from slmk_algo_a2c import A2CConfig
+from slmk_algo_a2c.a2c import A2C
+from slmk_algo_ppo import PPOConfig
+from slmk_algo_ppo.ppo import PPO
+from slmk_algo_ppo_brax import PPOBraxConfig
+from slmk_algo_ppo_brax.ppo_brax import PPOBrax
 from slmk_normalizer_percentile import PercentileConfig
 from slmk_normalizer_percentile.percentile import Percentile
 
 PROCESSES = 2
 BATCH = 6
+ALGORITHMS = {
+    "a2c": (A2C, A2CConfig(lr=0.01)),
+    "ppo": (PPO, PPOConfig(horizon=8, epochs=3, minibatches=1, lr=0.01, normalize_advantage=False)),
+    "ppo_brax": (
+        PPOBrax,
+        PPOBraxConfig(
+            unroll_length=4, unrolls=2, epochs=3, minibatches=1, lr=0.01, entropy=0.0, normalize_advantage=False
+        ),
+    ),
+}
+"""Set up such that all that a process has of its own is its environments: one minibatch of all samples, standardised by
+nobody, and no weight on an entropy that is estimated at random actions."""
 
 
 class Counting(nn.Module):
@@ -80,11 +103,35 @@ def normalized(x: Tensor) -> dict[str, Tensor]:
     return buffers | {f"percentile/{name}": buffer for name, buffer in percentile.named_buffers()}
 
 
+def trained(name: str, rank: int | None) -> dict[str, Tensor]:
+    """Parameters of an algorithm that has learned from rollouts of a process's three environments, or of all six."""
+    kind, config = ALGORITHMS[name]
+    algorithm = assemble(kind, config, spaces.Box(-1, 1, (2,)))
+    for update in range(2):
+        algorithm.generator.manual_seed(update)  # Learning drew as many numbers as there are samples.
+        rollouts = [random_rollout(algorithm, seed=1 + PROCESSES * update + each) for each in range(PROCESSES)]
+        algorithm.learn(Once(beside(*rollouts) if rank is None else rollouts[rank]), 0.5)
+    return algorithm.learner.parameters
+
+
+def beside(*rollouts: Transition) -> Transition:
+    """Rollouts (T, N) as one of all their environments."""
+
+    def joined(*values: Any) -> Any:
+        if isinstance(values[0], Tensor):
+            return torch.cat(values, 1)
+        return {name: joined(*(value[name] for value in values)) for name in values[0]}
+
+    names = [field.name for field in fields(Transition)]
+    return Transition(**{name: joined(*(getattr(rollout, name) for rollout in rollouts)) for name in names})
+
+
 def everything(rank: int | None) -> dict[str, dict[str, Tensor]]:
     """What is compared between processes, and with one that has the samples of all and compiles nothing."""
     x = data(rank)
     compiled = learned(x, "off" if rank is None else "on")
-    return {"eager": learned(x, "off"), "compiled": compiled, "normalizers": normalized(x)}
+    algorithms = {name: trained(name, rank) for name in ALGORITHMS}
+    return {"eager": learned(x, "off"), "compiled": compiled, "normalizers": normalized(x)} | algorithms
 
 
 def _agreements(rank: int) -> list[object]:

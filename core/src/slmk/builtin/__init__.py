@@ -29,7 +29,7 @@ class LocalConfig(LauncherConfig):
     """Options of the launcher ``local``."""
 
     parallel: Annotated[int, Field(ge=0)] = 0
-    """Sessions at a time; 0 for as many as there are cores."""
+    """Sessions at a time; 0 for one on every `run.threads` cores, or with ``run.device = "cuda"`` on every GPU."""
 
 
 @hookimpl

@@ -5,27 +5,32 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from slmk import world
 from slmk.builtin import LocalConfig
+from slmk.config import RunConfig
 from slmk.errors import RunError, SlmkError
 from slmk.logs import hand_over_logs, log_again, say_stopping
+from slmk.spec import load
 
-__all__ = ["Local"]
+__all__ = ["Local", "places_for"]
 
 OnRow = Callable[[Mapping[str, Any]], None]
 
 
 class Local:
-    """Runs one session in this process, and several in processes of their own, a few at a time.
+    """Runs one session in this process, and several in processes of their own, as many at a time as there is room for.
 
-    In a world the processes are there already: each runs all sessions, one after the other.
+    On CPUs there is room for one on every `run.threads` cores; with ``run.device = "cuda"`` for one on every GPU, which
+    is the only one that it sees. In a world the processes are there already: each runs all sessions, one after the
+    other.
     """
 
     def __init__(self, config: LocalConfig) -> None:
@@ -39,7 +44,25 @@ class Local:
         """
         if len(jobs) == 1 or world.size() > 1:
             return list(_in_turn(jobs, on_row))
-        return _Pool(jobs, on_row, self.config.parallel or max(1, _cores())).run()
+        places = places_for(load(Path(jobs[0]["directory"]) / "resolved.toml").run)
+        return _Pool(jobs, on_row, places, self.config.parallel or len(places)).run()
+
+
+def places_for(run: RunConfig) -> list[str | None]:
+    """Where sessions can run side by side: the name of a CUDA device each, or None for some cores."""
+    if run.device == "cuda":
+        return list(_cuda_devices()) or [None]
+    return [None] * (1 if run.device != "cpu" else max(1, _cores() // run.threads))
+
+
+def _cuda_devices() -> Iterable[str]:
+    """The names of the devices that this process may use, as in ``CUDA_VISIBLE_DEVICES``."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return visible.split(",") if visible else ()
+    import torch
+
+    return map(str, range(torch.cuda.device_count()))
 
 
 def _cores() -> int:
@@ -61,12 +84,16 @@ def _in_turn(jobs: Sequence[Mapping[str, Any]], on_row: OnRow) -> Iterator[Mappi
 class _Pool:
     """Spawned sessions, each with a pipe that carries ``(word, value)`` messages to this process."""
 
-    def __init__(self, jobs: Sequence[Mapping[str, Any]], on_row: OnRow, size: int) -> None:
+    def __init__(
+        self, jobs: Sequence[Mapping[str, Any]], on_row: OnRow, places: Sequence[str | None], size: int
+    ) -> None:
         self.waiting = list(enumerate(jobs))
         self.on_row = on_row
-        self.size = size
+        self.free = [places[index % len(places)] for index in range(size)]
+        """Where further sessions can run."""
         self.context = multiprocessing.get_context("spawn")
-        self.running: dict[Connection, tuple[int, Any]] = {}
+        self.running: dict[Connection, tuple[int, Any, str | None]] = {}
+        """The number of each session, its process and its place."""
         self.summaries: dict[int, Mapping[str, Any]] = {}
         self.error: BaseException | None = None
         self.signals: list[int] = []
@@ -106,7 +133,7 @@ class _Pool:
     def stop(self, number: int) -> None:
         """Start no more sessions, and signal those that run."""
         self.waiting.clear()
-        for _, process in self.running.values():
+        for _, process, _ in self.running.values():
             with suppress(ProcessLookupError):
                 os.kill(process.pid, number)
 
@@ -114,26 +141,27 @@ class _Pool:
         for number in self.signals[self.passed_on :]:  # Here, not in the handler: it may interrupt the start of one.
             self.passed_on += 1
             self.stop(number)
-        while self.waiting and len(self.running) < self.size:
-            self._start(*self.waiting.pop(0))
+        while self.waiting and self.free:
+            self._start(*self.waiting.pop(0), self.free.pop(0))
         for connection in wait(list(self.running), timeout=1.0):
             self._receive(connection)  # type: ignore[arg-type]
 
-    def _start(self, index: int, job: Mapping[str, Any]) -> None:
+    def _start(self, index: int, job: Mapping[str, Any], place: str | None) -> None:
         ours, theirs = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_work, args=(dict(job), theirs), daemon=False)
+        process = self.context.Process(target=_work, args=(dict(job), place, theirs), daemon=False)
         with _signals_held_back():
             process.start()
         theirs.close()
-        self.running[ours] = (index, process)
+        self.running[ours] = (index, process, place)
 
     def _receive(self, connection: Connection) -> None:
-        index, process = self.running[connection]
+        index, process, place = self.running[connection]
         try:
             word, value = connection.recv()
         except EOFError:
             process.join()
             del self.running[connection]
+            self.free.append(place)
             if index not in self.summaries and self.signals:
                 self.summaries[index] = {"interrupted": self.signals[0]}  # It was starting, or was signalled twice.
             elif index not in self.summaries and self.error is None:
@@ -168,8 +196,10 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(job: Mapping[str, Any], connection: Connection) -> None:
+def _work(job: Mapping[str, Any], place: str | None, connection: Connection) -> None:
     """The body of a session's process."""
+    if place is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = place  # Before anything looks for devices: torch, JAX and Warp then agree.
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C reaches the parent alone, which passes it on once.
 
