@@ -33,30 +33,6 @@ def make(name="CartpoleBalance", num_envs=4, seed=0, **options):
     return PlaygroundEnv(config, device=CPU, seed=seed)
 
 
-def test_steps_equal_playgrounds_own_one_at_a_time():
-    """From the same states, the same actions give what `env.step` gives for each environment alone."""
-    import jax
-
-    env = make(seed=3)
-    obs = env.reset()
-    inner = env._simulation.env
-    state = env._simulation.state_of(env._carry)
-    singles = [jax.tree.map(lambda x, row=row: x[row], state) for row in range(4)]
-    alone = jax.jit(inner.step)
-    generator = torch.Generator().manual_seed(0)
-    for step in range(1, 21):
-        action = torch.rand(4, 1, generator=generator) * 3 - 1.5
-        out = env.step(action)
-        singles = [alone(state, np.clip(a.numpy(), -1, 1)) for state, a in zip(singles, action, strict=True)]
-        for row, state in enumerate(singles):
-            torch.testing.assert_close(
-                out.final_obs["state"][row], torch.tensor(np.asarray(state.obs)), rtol=1e-4, atol=1e-5
-            )
-            assert out.reward[row].item() == pytest.approx(float(state.reward), rel=1e-4)
-        assert out.truncated.all() == (step == 20)
-    assert not torch.equal(out.obs["state"], obs["state"])
-
-
 def test_evaluation_has_plain_rewards_and_physics():
     """Rewards are scaled in training alone."""
     config = PlaygroundConfig(id="CartpoleBalance", num_envs=8, reward_scale=10.0, randomize=True)

@@ -10,9 +10,11 @@ pytest.importorskip("mujoco_playground")
 PlaygroundConfig(id="").prepare()
 
 import jax  # noqa: E402
+import numpy as np  # noqa: E402
 from mujoco_playground import registry  # noqa: E402
 
 from slmk_env_playground.backend import PlaygroundEnv  # noqa: E402
+from slmk_env_playground.simulation import groups  # noqa: E402
 
 ON_JAX = [{"id": name, "impl": "jax"} for name in registry.ALL_ENVS]
 ON_WARP = [
@@ -44,6 +46,54 @@ def test_the_contract_holds(options):
 
     for check in ENV_CHECKS:
         check(create)
+
+
+def assert_close(found, expected):
+    """Two compilers' ways to add up: contacts of robots magnify the last bits of float32 within one step."""
+    expected = np.asarray(expected)
+    scale = max(1.0, np.abs(expected).max())
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-3, atol=1e-3 * scale)
+
+
+def constants(env):
+    """What of `info` is the same in every new episode, by its place among the leaves."""
+    many = jax.tree.leaves(jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.PRNGKey(0), 8)).info)
+    return {place: x[0] for place, x in enumerate(map(np.asarray, many)) if (x == x[:1]).all()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "CartpoleBalance" else pytest.mark.nightly) for name in registry.ALL_ENVS],
+)
+def test_steps_are_playgrounds_own_one_at_a_time(name):
+    """From the same states, the same actions give what `env.step` gives for each environment alone: the observation
+    that an episode ended with, too. A new episode then begins with an `info` that tells nothing of the old one."""
+    config = PlaygroundConfig(id=name, impl="jax", num_envs=2, max_episode_steps=6)
+    env = PlaygroundEnv(config, device=torch.device("cpu"), seed=3)
+    env.reset()
+    simulation, inner = env._simulation, env._simulation.env
+    alone, unchanged, beginnings = jax.jit(inner.step), constants(inner), []
+    generator = torch.Generator().manual_seed(0)
+    for step in range(1, 14):
+        before = [simulation.state_of(env._carry, row) for row in range(2)]
+        action = torch.rand(2, inner.action_size, generator=generator) * 3 - 1.5
+        out = env.step(action)
+        for row, state in enumerate(before):
+            expected = alone(state, np.clip(action[row].numpy(), -1, 1))
+            for group, x in groups(expected.obs).items():
+                assert_close(out.final_obs[group][row], x)
+            assert_close(out.reward[row], expected.reward)
+            assert out.terminated[row] == bool(expected.done)
+            if out.terminated[row] or out.truncated[row]:
+                new = simulation.state_of(env._carry, row)
+                beginnings.append(np.asarray(new.data.qpos))
+                leaves = jax.tree.leaves(new.info)
+                assert all((np.asarray(leaves[place]) == x).all() for place, x in unchanged.items())
+                for group, x in groups(new.obs).items():
+                    np.testing.assert_array_equal(out.obs[group][row], x)
+        assert out.truncated.all() == (step % 6 == 0 and not out.terminated.any()) or out.terminated.any()
+    assert len(beginnings) >= 4
+    assert len({x.tobytes() for x in beginnings}) > 1 or not jax.tree.leaves(unchanged)
 
 
 @pytest.mark.nightly
