@@ -34,7 +34,7 @@ test: setup  ## Lint, type-check and test everything; mjlab in an environment of
 
 nightly: setup $(MJLAB)/.done  ## Test what takes minutes each: every environment of Playground, runs of robots that are killed.
 	$(BIN)/pytest -n auto -m nightly
-	$(MJLAB)/bin/pytest -n auto plugins/envs/mjlab -m nightly
+	$(MJLAB)/bin/pytest -n auto plugins/envs/mjlab tests/test_specs.py -m nightly -k mjlab
 
 check: setup
 	$(BIN)/ruff check .

@@ -18,19 +18,23 @@ SPECS = Path(__file__).parent.parent / "specs"
 FILES = sorted(path for path in SPECS.rglob("*.toml") if path.name[0] != "_" and path.name != "baselines.toml")
 IDS = [str(path.relative_to(SPECS)) for path in FILES]
 COMPILED = SPECS / "playground"
-"""Specs whose environments take up to a minute to compile: one of them learns here, the others in `make nightly`."""
-QUICKEST = COMPILED / "ppo_cartpolebalance.toml"
-TRAINED = [
-    pytest.param(path, marks=pytest.mark.nightly) if path.parent == COMPILED and path != QUICKEST else path
-    for path in FILES
-]
 MJLAB = SPECS / "mjlab"
 """Specs that need an environment of their own: `make test` runs them in ``.venv-mjlab``, and nothing else there."""
+QUICKEST = (COMPILED / "ppo_cartpolebalance.toml", MJLAB / "ppo_cartpole_balance.toml", MJLAB / "ppo_go1_flat.toml")
+"""Of those whose environments take up to a minute or more to compile; the others learn in `make nightly`."""
+TRAINED = [
+    pytest.param(path, marks=pytest.mark.nightly) if path.parent in (COMPILED, MJLAB) and path not in QUICKEST else path
+    for path in FILES
+]
 UNPUBLISHED = {
     "ppo_aerocuberotatezaxis",
     "ppo_cartpolebalance_vision",
     "ppo_cartpole_balance",
+    "ppo_cartpole_swingup",
+    "ppo_g1_flat",
+    "ppo_g1_rough",
     "ppo_go1_flat",
+    "ppo_go1_rough",
     "ppo_go1joystickflatterrain",
     "ppo_go1joystickflatterrain_envpool",
     "ppo_go1joystickroughterrain",
@@ -38,6 +42,7 @@ UNPUBLISHED = {
     "ppo_mlp_cartpole_positions",
     "ppo_spotgetup",
     "ppo_spotjoystickgaittracking",
+    "ppo_yam_lift_cube",
     "rlpd_acrobot",
     "sac_hopper_short",
     "sac_mlp_pendulum_positions",
