@@ -28,6 +28,7 @@ TRAINED = [
 ]
 UNPUBLISHED = {
     "ppo_aerocuberotatezaxis",
+    "ppo_cartpolebalance_short",
     "ppo_cartpolebalance_vision",
     "ppo_cartpole_balance",
     "ppo_cartpole_swingup",
