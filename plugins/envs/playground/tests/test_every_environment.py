@@ -56,7 +56,7 @@ def assert_close(found, expected):
 
 
 def beginnings(env):
-    """Of eight new episodes: what of ``info`` is the same in all, by its place among the leaves; whether poses differ."""
+    """Of eight new episodes: what of ``info`` all have alike, by its place among the leaves; whether poses differ."""
     states = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.PRNGKey(0), 8))
     infos, poses = map(np.asarray, jax.tree.leaves(states.info)), np.asarray(states.data.qpos)
     return {place: x[0] for place, x in enumerate(infos) if (x == x[:1]).all()}, (poses != poses[:1]).any()
