@@ -1,12 +1,13 @@
 """Where the launcher `local` runs sessions side by side."""
 
-import multiprocessing
+import json
 import os
-from time import sleep
+import subprocess
+import sys
 
 import pytest
 
-from slmk.builtin.local import _Pool, places_for
+from slmk.builtin.local import places_for
 from slmk.config import RunConfig
 
 
@@ -30,32 +31,49 @@ def test_sessions_on_gpus_have_one_each(device, visible, expected, monkeypatch):
     assert places_for(RunConfig(env_steps=1, device=device)) == expected
 
 
-def places_taken(places, size, tmp_path, monkeypatch):
-    """What each of three sessions sees of CUDA devices, where the first one ends last."""
+TAKEN = """
+import json, multiprocessing, os, sys
+from pathlib import Path
+from time import sleep
+from unittest import mock
 
-    def session(job, on_row):
-        while job["seed"] == 0 and not (tmp_path / "2").exists():
-            sleep(0.01)
-        (tmp_path / str(job["seed"])).touch()
-        return {"place": os.environ.get("CUDA_VISIBLE_DEVICES")}
+from slmk.builtin.local import _Pool
 
-    monkeypatch.setattr("slmk.session.run_session", session)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+folder, places, size = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
+
+def session(job, on_row):
+    while job["seed"] == 0 and not (folder / "2").exists():
+        sleep(0.01)
+    (folder / str(job["seed"])).touch()
+    return {"place": os.environ.get("CUDA_VISIBLE_DEVICES")}
+
+with mock.patch("slmk.session.run_session", session):
     pool = _Pool([{"seed": seed} for seed in range(3)], lambda row: None, places, size)
     pool.context = multiprocessing.get_context("fork")  # Spawned ones would have no session but the real one.
-    return [summary["place"] for summary in pool.run()]
+    print(json.dumps([summary["place"] for summary in pool.run()]))
+"""
+"""In a process of its own: one that has threads should not fork."""
 
 
-def test_a_session_waits_for_a_device_and_sees_no_other(tmp_path, monkeypatch):
+def places_taken(places, size, folder):
+    """What each of three sessions sees of CUDA devices, where the first one ends last."""
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    command = [sys.executable, "-c", TAKEN, str(folder), json.dumps(places), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_session_waits_for_a_device_and_sees_no_other(tmp_path):
     """The third one gets that of the second, since the first still has its own."""
-    assert places_taken(["4", "7"], 2, tmp_path, monkeypatch) == ["4", "7", "7"]
+    assert places_taken(["4", "7"], 2, tmp_path) == ["4", "7", "7"]
 
 
-def test_more_sessions_than_devices_share_them(tmp_path, monkeypatch):
+def test_more_sessions_than_devices_share_them(tmp_path):
     """As many as `parallel` says run at a time, in turn on the devices."""
-    assert places_taken(["4", "7"], 3, tmp_path, monkeypatch) == ["4", "7", "4"]
+    assert places_taken(["4", "7"], 3, tmp_path) == ["4", "7", "4"]
 
 
-def test_sessions_on_a_cpu_are_told_nothing_of_devices(tmp_path, monkeypatch):
+def test_sessions_on_a_cpu_are_told_nothing_of_devices(tmp_path):
     """The variable stays as it is."""
-    assert places_taken([None, None], 2, tmp_path, monkeypatch) == [None, None, None]
+    assert places_taken([None, None], 2, tmp_path) == [None, None, None]

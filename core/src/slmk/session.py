@@ -94,9 +94,11 @@ def _arithmetic(config: RunConfig) -> Iterator[None]:
     from slmk.arithmetic import multiplies_in, products_in, subnormals_flushed
     from slmk.assembly import resolve_device
 
-    if not multiplies_in(config.matmul, resolve_device(config.device)):
-        log = structlog.get_logger()
+    device, log = resolve_device(config.device), structlog.get_logger()
+    if not multiplies_in(config.matmul, device):
         log.warning("no such arithmetic, products stay in float32", matmul=config.matmul, device=config.device)
+    elif config.matmul == "bf16" and device.type == "cpu" and config.compile == "off":
+        log.warning("only compiled updates multiply in bf16, products stay in float32", compile=config.compile)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(config.threads)
