@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from slmk import Learner
 from slmk.arithmetic import multiplies_in, products_in
-from slmk.bf16 import NARROW
+from slmk.bf16 import NARROW, TALL, Bf16Products
 
 CPU = torch.device("cpu")
 needs_bf16 = pytest.mark.skipif(not multiplies_in("bf16", CPU), reason="this CPU has no bf16 arithmetic")
@@ -54,6 +55,31 @@ def test_the_gradient_is_right_to_8_bits(ensemble):
     """Between 2⁻¹² and 2⁻⁵ from float32, where a product rounds each factor and itself by up to 2⁻⁹."""
     exact = gradient(2 * NARROW, "float32", ensemble=ensemble)
     assert 2**-12 < distance(gradient(2 * NARROW, "bf16", ensemble=ensemble), exact) < 2**-5
+
+
+@pytest.mark.parametrize(
+    ("batch", "axes"), [((TALL,), [0]), ((8, TALL // 8), [0, 1]), ((2, TALL), [1])], ids=["rows", "steps", "ensemble"]
+)
+@pytest.mark.parametrize("keeps_axis", [False, True])
+def test_sums_over_many_rows_are_products_too(batch, axes, keeps_axis):
+    """Of what a product rounds anyway, such as the gradient of a bias; sums over few rows are left alone."""
+
+    def function(*xs):
+        flat = [x.reshape(*x.shape[: -len(axes) - 1], -1, NARROW) for x in xs]
+        return [x.mT @ x for x in flat], [x.sum(axes, keepdim=keeps_axis) for x in xs]
+
+    many = 1 + torch.randn(*batch, NARROW)
+    few = many[..., :NARROW, :] if batch == (TALL,) else many[:, :NARROW]
+    graph = make_fx(function, tracing_mode="fake")(few, many)
+    Bf16Products()(graph.graph)
+    graph.recompile()
+    graph.graph.lint()
+    sums = [node for node in graph.graph.nodes if node.target == torch.ops.aten.sum.dim_IntList]
+    inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
+    assert [node.args[0] for node in sums] == inputs[:1]
+    for mine, expected in zip(graph(few, many)[1], function(few, many)[1], strict=True):
+        assert mine.shape == expected.shape
+        assert distance(mine, expected) < 2**-8
 
 
 @pytest.mark.parametrize("ensemble", [False, True])

@@ -14,6 +14,7 @@ from gymnasium import spaces
 import slmk
 from slmk import Act, EnvInfo, Step
 from slmk.arithmetic import multiplies_in, set_matmul, subnormals_flushed
+from slmk.heap import freed_memory_kept
 from slmk.loop import iterate
 from slmk.registry import Registry, get_registry
 from slmk.run import Run
@@ -49,7 +50,7 @@ def ours(env_id: str, algorithm: dict, networks: dict, *, steps: int, matmul: st
 
     def train():
         set_matmul(matmul)
-        with subnormals_flushed():  # As in a session.
+        with subnormals_flushed(), freed_memory_kept():  # As in a session.
             for _ in range(calls):
                 next(iterations)
         set_matmul("float32")

@@ -93,6 +93,7 @@ def _arithmetic(config: RunConfig) -> Iterator[None]:
 
     from slmk.arithmetic import multiplies_in, products_in, subnormals_flushed
     from slmk.assembly import resolve_device
+    from slmk.heap import freed_memory_kept
 
     device, log = resolve_device(config.device), structlog.get_logger()
     if not multiplies_in(config.matmul, device):
@@ -102,7 +103,7 @@ def _arithmetic(config: RunConfig) -> Iterator[None]:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(config.threads)
-        with products_in(config.matmul), subnormals_flushed():
+        with products_in(config.matmul), subnormals_flushed(), freed_memory_kept():
             yield
     finally:
         torch.set_num_threads(threads)
