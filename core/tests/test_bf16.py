@@ -30,17 +30,22 @@ class Layers(nn.Module):
         return x
 
 
-def gradient(width, matmul, *, compiled=True, ensemble=False):
-    """Of a squared error, but for a factor: Adam's first moment after one step."""
-    layers = Layers(width, ensemble=ensemble)
+def squared(layers):
+    """The mean square of what comes out."""
 
     def loss(x):
         value = layers(x).square().mean()
         return value, {"loss": value}
 
+    return loss
+
+
+def gradient(width, matmul, *, compiled=True, ensemble=False):
+    """Of the mean square, but for a factor: Adam's first moment after one step."""
+    layers = Layers(width, ensemble=ensemble)
     x = torch.randn(width, width, generator=torch.Generator().manual_seed(1))
     with products_in(matmul):
-        learner = Learner({"layers": layers}, loss, compile="on" if compiled else "off")
+        learner = Learner({"layers": layers}, squared(layers), compile="on" if compiled else "off")
         learner.step(x, lr=1e-3)
     return learner.state_dict()["objectives"]["loss"]["first_moment"]
 
@@ -93,3 +98,12 @@ def test_an_update_that_is_not_compiled_stays_in_float32():
     """So does acting: small products gain nothing."""
     width = 2 * NARROW
     assert torch.equal(gradient(width, "bf16", compiled=False), gradient(width, "float32", compiled=False))
+
+
+@needs_bf16
+def test_where_auto_stays_eager_it_says_so():
+    """Ten steps do not pay for compiling them."""
+    layers = Layers(2 * NARROW)
+    learner = Learner({"layers": layers}, squared(layers), compile="auto", steps_ahead=10)
+    with products_in("bf16"), pytest.warns(UserWarning, match="eager.*float32.*run.compile = 'on'"):
+        learner.step(torch.randn(8, 2 * NARROW), lr=1e-3)

@@ -6,22 +6,21 @@ python slmk_peer.py specs/playground/ppo_cheetahrun.toml OVERRIDE…
 import resource
 import sys
 
-import torch
-
 import slmk
 from slmk.loop import iterate
 from slmk.run import Run
+from slmk.session import process_of
 
 
 def main(spec: str, *overrides: str) -> None:
     """Train until nobody asks for more; each line on stdout is the most memory that was taken so far, in bytes."""
-    torch.set_num_threads(1)
     blueprint = slmk.load(spec, overrides)
     blueprint.env.config.prepare()
-    iterations = iterate(Run(blueprint, seed=0))
-    for _ in sys.stdin:
-        next(iterations)
-        print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+    with process_of(blueprint.run):
+        iterations = iterate(Run(blueprint, seed=0))
+        for _ in sys.stdin:
+            next(iterations)
+            print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from gymnasium import spaces
 
 import slmk
 from slmk import Act, EnvInfo, Step
-from slmk.arithmetic import multiplies_in, set_matmul, subnormals_flushed
-from slmk.heap import freed_memory_kept
+from slmk.arithmetic import multiplies_in
 from slmk.loop import iterate
 from slmk.registry import Registry, get_registry
 from slmk.run import Run
+from slmk.session import process_of
 
 os.environ |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "NPROC": "1"}  # One thread for JAX too.
 
@@ -31,29 +31,27 @@ needs_bf16 = pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bf16 arith
 @pytest.fixture(params=["float32", pytest.param("bf16", marks=needs_bf16)])
 def matmul(request):
     """Our arithmetic; peers have float32 throughout."""
-    yield request.param
-    set_matmul("float32")
+    return request.param
 
 
 def ours(env_id: str, algorithm: dict, networks: dict, *, steps: int, matmul: str = "float32"):
     """A function that trains for so many steps, warmed up and compiled."""
     spec = {
-        "run": {"env_steps": 10**9, "compile": "on"},
+        "run": {"env_steps": 10**9, "compile": "on", "matmul": matmul},
         "env": {"name": "gymnasium", "id": env_id},
         "algorithm": {"learning_starts": WARM_UP, "batch_size": BATCH} | algorithm,
         "memory": {"name": "replay", "capacity": 1_000_000},
         "network": networks,
     }
-    run = Run(slmk.load(spec), seed=0)
+    blueprint = slmk.load(spec)
+    run = Run(blueprint, seed=0)
     iterations = iterate(run)
     calls = steps // run.algorithm.horizon
 
     def train():
-        set_matmul(matmul)
-        with subnormals_flushed(), freed_memory_kept():  # As in a session.
+        with process_of(blueprint.run):
             for _ in range(calls):
                 next(iterations)
-        set_matmul("float32")
 
     while run.updates < 10:
         train()

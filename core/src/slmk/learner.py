@@ -7,6 +7,7 @@ one graph. Measured on two CPU cores, a PPO minibatch of 128 samples takes 1.0 m
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from slmk import world
+from slmk.arithmetic import chosen_matmul, multiplies_in
 from slmk.config import Compile
 from slmk.parameters import ADAM, Adam, FlatParameters, TrainedParameters
 from slmk.protocols import Metrics
@@ -120,6 +122,7 @@ class Learner:
         step = self._step_over(which)
         if self.choice is None:
             self.choice = self._measure(step, *arguments)
+            self._warn_of_float32()
         self.updates += 1
         metrics, outputs = step(self.choice, *arguments)
         if step.failed:
@@ -222,6 +225,13 @@ class Learner:
                 self._scalars[name].fill_(value)
             self._last_scalars[name] = value
         return {name: self._scalars[name] for name in scalars}
+
+    def _warn_of_float32(self) -> None:
+        """Where bf16 was asked for, and what was chosen does without."""
+        wanted = self._device.type == "cpu" and chosen_matmul() == "bf16" and multiplies_in("bf16", self._device)
+        if wanted and self.choice == "eager":
+            text = "the update is eager, which is faster for this run, and its products stay in float32"
+            warnings.warn(f"{text}; run.compile = 'on' has them in bf16", stacklevel=3)
 
     def _measure(self, step: UpdateStep, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> str:
         """``compiled`` where that pays back within the steps ahead, else ``eager``; measured on copies of the state."""

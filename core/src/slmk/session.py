@@ -19,7 +19,7 @@ from slmk.logs import say_stopping
 from slmk.reporting import Reporters
 from slmk.spec import Blueprint, load
 
-__all__ = ["run_session"]
+__all__ = ["process_of", "run_session"]
 
 OnRow = Callable[[Mapping[str, Any]], None]
 
@@ -46,7 +46,7 @@ def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
         blueprint.env.config.prepare()  # type: ignore[attr-defined]
         wanted = job.get("profile", False) and world.rank() == 0
         profile = _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted)
-        with profile, _arithmetic(blueprint.run):
+        with profile, process_of(blueprint.run):
             return _run(blueprint, job, on_row, caught)
 
 
@@ -86,8 +86,8 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: li
 
 
 @contextmanager
-def _arithmetic(config: RunConfig) -> Iterator[None]:
-    """Compute as the spec says, and as before afterwards: the process may be the user's."""
+def process_of(config: RunConfig) -> Iterator[None]:
+    """Within it this process computes as sessions of such runs do, and as before afterwards: it may be the user's."""
     import structlog
     import torch
 
