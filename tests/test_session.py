@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from slmk import trial
 from slmk.arithmetic import chosen_matmul, multiplies_in
 from slmk.config import RunConfig
-from slmk.session import _arithmetic
+from slmk.session import process_of
 
 SPEC = Path(__file__).parent.parent / "specs" / "classic" / "ppo_cartpole.toml"
 SMALL = ("run.seeds=1", "run.env_steps=256", "run.compile='off'", "run.eval_episodes=1", "algorithm.horizon=64")
@@ -48,6 +48,6 @@ def test_a_run_computes_in_its_own_way_and_leaves_torch_as_it_was(tmp_path, monk
 @pytest.mark.parametrize(("compile", "words"), [("off", ["only compiled updates multiply in bf16"]), ("auto", [])])
 def test_bf16_without_compiled_updates_is_said_to_make_no_difference(compile, words):
     """On a CPU it is for these alone."""
-    with capture_logs() as logs, _arithmetic(RunConfig(env_steps=1, matmul="bf16", compile=compile)):
+    with capture_logs() as logs, process_of(RunConfig(env_steps=1, matmul="bf16", compile=compile)):
         pass
     assert [entry["event"].split(",")[0] for entry in logs] == words
