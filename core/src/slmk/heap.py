@@ -11,21 +11,20 @@ __all__ = ["freed_memory_kept"]
 
 # Parameters of `man 3 mallopt`.
 _TRIM_THRESHOLD: Final = -1
-_MMAP_MAX: Final = -4
+_MMAP_THRESHOLD: Final = -3
 _NEVER: Final = 2**31 - 1
-_MMAP_MAX_DEFAULT: Final = 65536
-_TRIM_THRESHOLD_AFTER: Final = 2**26
-"""What glibc itself arrives at in a process that has freed large blocks."""
+_LARGEST: Final = 2**25
+"""glibc takes no higher threshold. Larger blocks, such as those of a whole rollout, are given back as ever."""
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Within it the process gives no freed memory back to the system; afterwards all of it.
+    """Within it the process keeps freed blocks of up to 32 MiB; afterwards all of that is given back to the system.
 
-    glibc gives blocks of 32 MiB and more back at once, and the end of its heap whenever twice the largest block is
-    free. An update then gets the same pages anew each time, and the system clears every one of them. On one core of a
-    Xeon with AMX an update of `ppo_brax` with 30,720 samples had 30,000 such page faults and took 55 ms of 300 for
-    them, one of CrossQ with critics of 1024 units 2,000 to 3,000, and 4 to 6 ms of 39.
+    glibc would give back the end of its heap whenever that is twice as large as the largest block freed so far. An
+    update then gets the same pages anew each time, and the system clears every one of them. On one core of a Xeon with
+    AMX an update of `ppo_brax` with 30,720 samples had 30,000 such page faults and took 55 ms of 300 for them, one of
+    CrossQ with critics of 1024 units 2,000 to 3,000, and 4 to 6 ms of 39.
 
     Other C libraries have no such setting; there it does nothing.
     """
@@ -35,11 +34,10 @@ def freed_memory_kept() -> Iterator[None]:
     except (AttributeError, OSError, TypeError):  # macOS and musl, an odd system, Windows.
         yield
         return
-    mallopt(_MMAP_MAX, 0)
+    mallopt(_MMAP_THRESHOLD, _LARGEST)
     mallopt(_TRIM_THRESHOLD, _NEVER)
     try:
         yield
     finally:
-        mallopt(_MMAP_MAX, _MMAP_MAX_DEFAULT)
-        mallopt(_TRIM_THRESHOLD, _TRIM_THRESHOLD_AFTER)
+        mallopt(_TRIM_THRESHOLD, 2 * _LARGEST)  # What glibc arrives at by itself.
         trim(0)
