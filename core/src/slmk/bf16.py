@@ -117,13 +117,13 @@ def _in_bf16(graph: Graph, node: Node, factors: tuple[Node, Node], rounded: dict
 def _rounded(graph: Graph, node: Node, rounded: dict[Node, Node]) -> Node:
     """`node` in bf16, once for all its uses; views of it are views of that."""
     if node not in rounded:
-        if node.op == "call_function" and node.target in _VIEWS:
-            base = _rounded(graph, node.args[0], rounded)  # type: ignore[arg-type]
-            with _right_after(graph, node):
+        is_view = node.op == "call_function" and node.target in _VIEWS
+        base = _rounded(graph, node.args[0], rounded) if is_view else node  # type: ignore[arg-type]
+        with _right_after(graph, node):
+            if is_view:
                 rounded[node] = _call(graph, node.target, base, *node.args[1:])
-        else:
-            with _right_after(graph, node):
-                rounded[node] = _cast(graph, node, torch.bfloat16)
+            else:
+                rounded[node] = _cast(graph, base, torch.bfloat16)
     return rounded[node]
 
 
