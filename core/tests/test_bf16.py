@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from structlog.testing import capture_logs
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -105,5 +106,9 @@ def test_where_auto_stays_eager_it_says_so():
     """Ten steps do not pay for compiling them."""
     layers = Layers(2 * NARROW)
     learner = Learner({"layers": layers}, squared(layers), compile="auto", steps_ahead=10)
-    with products_in("bf16"), pytest.warns(UserWarning, match="eager.*float32.*run.compile = 'on'"):
+    with products_in("bf16"), capture_logs() as logs:
         learner.step(torch.randn(8, 2 * NARROW), lr=1e-3)
+    (log,) = logs
+    assert "eager" in log["event"]
+    assert "float32" in log["event"]
+    assert "run.compile = 'on'" in log["remedy"]

@@ -7,10 +7,10 @@ one graph. Measured on two CPU cores, a PPO minibatch of 128 samples takes 1.0 m
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import structlog
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +22,8 @@ from slmk.protocols import Metrics
 from slmk.update_step import Average, Loss, Objective, State, Target, UpdateStep
 
 __all__ = ["Adam", "Average", "Learner", "Loss", "Objective"]
+
+_log = structlog.get_logger()
 
 COMPILE_SECONDS = 8.0
 """What compiling an objective is assumed to cost: 3 to 8 s at first, 0.5 s from inductor's cache on disk."""
@@ -231,7 +233,7 @@ class Learner:
         wanted = self._device.type == "cpu" and chosen_matmul() == "bf16" and multiplies_in("bf16", self._device)
         if wanted and self.choice == "eager":
             text = "the update is eager, which is faster for this run, and its products stay in float32"
-            warnings.warn(f"{text}; run.compile = 'on' has them in bf16", stacklevel=3)
+            _log.warning(text, remedy="run.compile = 'on' has them in bf16")
 
     def _measure(self, step: UpdateStep, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> str:
         """``compiled`` where that pays back within the steps ahead, else ``eager``; measured on copies of the state."""

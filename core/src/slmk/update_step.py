@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import Any
 
+import structlog
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -28,6 +28,8 @@ State = tuple[dict[str, AdamState], list[Tensor]]
 """What an update changes: parameters and moments of each objective, and the vectors of the target networks."""
 Result = tuple[Tensor, dict[str, Tensor]]
 """Metrics as one vector (K,), and what losses gave besides."""
+
+_log = structlog.get_logger()
 
 TRIAL_STEPS = 15
 """Steps of each measurement; the median counts."""
@@ -143,7 +145,8 @@ class UpdateStep:
         try:
             result: Result = step(state, batch, scalars)
         except Exception as error:
-            warnings.warn(f"compiling the update failed, going on without: {str(error).splitlines()[0]}", stacklevel=2)
+            first_line = f"{type(error).__name__}: {error}".splitlines()[0]
+            _log.warning("compiling the update failed, going on without", error=first_line)
             step = self._update
             result = step(state, batch, scalars)
         self._compiled = step
