@@ -83,6 +83,11 @@ def randomizer(model, keys):
     return jnp.arange(1.0, len(keys) + 1), 0
 
 
+def by_chance(model, keys):
+    """Physics by the random keys."""
+    return jax.vmap(lambda key: jax.random.uniform(key, minval=0.5, maxval=2.0))(keys), 0
+
+
 @cache
 def simulation(limit=5, action_repeat=1, full_reset=False, randomized=False):
     return Simulation(Counter(), N, limit, action_repeat, full_reset, randomizer if randomized else None)
@@ -234,6 +239,53 @@ def test_a_renewed_part_of_the_pool_has_the_physics_of_its_environments():
         carry = it.renew(carry, part)
     physics = pooled(it, carry)[:, 0].reshape(CHOICES, -1)
     np.testing.assert_array_equal(physics, np.broadcast_to(np.arange(1.0, 11.0), (CHOICES, 10)))
+
+
+def test_physics_are_those_of_the_seed_and_stay_through_restarts():
+    """One compiled step serves every seed: physics are its arguments."""
+    it = Simulation(Heavy(), N, 2, 1, True, by_chance)
+    own = {}
+    for seed in (0, 1, 0):
+        carry = it.begin(seed)
+        physics = np.array(carry.physics[0])
+        np.testing.assert_array_equal(own.setdefault(seed, physics), physics)
+        for _ in range(4):
+            x = observed(it, carry)[:, 0]
+            carry, out = it.step(carry, moves(0.1))
+            moved = out.final_obs["state"][:, 0].numpy() - x
+            np.testing.assert_allclose(moved, 0.1 * physics[:N], rtol=1e-5)
+        np.testing.assert_array_equal(observed(it, carry)[:, 0], physics[:N])
+        np.testing.assert_array_equal(carry.physics[0], physics)
+    assert len(np.unique([*own[0], *own[1]])) == 2 * len(own[0])
+
+
+class Robot(Counter):
+    """Has a model of several parts."""
+
+    def __init__(self):
+        self._mjx_model = {"gain": jnp.ones(2), "name": None, "weight": jnp.full(3, 7.0)}
+
+    def reset(self, rng):
+        start = jnp.zeros(())
+        return self._state(start, start, {"rng": rng, "command": start}, start, jnp.zeros(CONTACTS))
+
+    def step(self, state, action):
+        x = state.data.x + action[0] * self._mjx_model["gain"][1] + 0 * self._mjx_model["weight"].sum()
+        return self._state(x, state.data.start, state.info, x, state.data.contacts)
+
+
+def test_only_what_the_randomizer_changes_has_rows():
+    """Other arrays of the model are the environment's, not copied for each."""
+
+    def lighter(model, keys):
+        gain = jnp.stack([jnp.ones(len(keys)), jnp.arange(1.0, len(keys) + 1)], axis=0)
+        return model | {"gain": gain}, {"gain": 1, "name": None, "weight": None}
+
+    it = Simulation(Robot(), N, 5, 1, False, lighter)
+    carry = it.begin(0)
+    assert [x.shape for x in carry.physics] == [(2, it.pool_size // CHOICES)]
+    _, out = it.step(carry, moves(0.1))
+    np.testing.assert_allclose(out.final_obs["state"][:, 0], 0.1 * np.arange(1, N + 1), rtol=1e-6)
 
 
 def test_memory_is_estimated_before_any_is_taken():

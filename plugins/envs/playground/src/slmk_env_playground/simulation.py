@@ -8,7 +8,6 @@ episode begins with a state of its own, its ``info`` included, and a time limit 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,9 +17,10 @@ import numpy as np
 
 from slmk.batch import Step
 from slmk_env_playground.arrays import Packing, to_torch
+from slmk_env_playground.physics import Physics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from jax.typing import ArrayLike
     from mujoco_playground import MjxEnv, State
@@ -40,7 +40,7 @@ Leaves = list[jax.Array]
 
 
 class Carry(NamedTuple):
-    """All that changes: the state of N environments and what it takes to restart them."""
+    """The state of N environments and what it takes to go on with them and to restart them."""
 
     state: Leaves
     """Of `Simulation.state_of`. A step takes the memory of the one that it is given."""
@@ -51,6 +51,8 @@ class Carry(NamedTuple):
     key: jax.Array
     lost: jax.Array
     """Episodes cut so far since something was not finite, ()."""
+    physics: Leaves
+    """What each environment has of its own for good, of `Physics`; empty where all have the same."""
 
 
 class Ends(NamedTuple):
@@ -97,9 +99,7 @@ class Simulation:
         self.pool_size = self._rows_of_choice * self._choices
         """P."""
         self._action_repeat = action_repeat
-        self._randomizer = randomizer
-        self._models: Any = None
-        """The physics of each environment, and the axis of each array in them; made at the first `begin`."""
+        self._physics = None if randomizer is None else Physics(env, randomizer, self._rows_of_choice)
         keys = jax.ShapeDtypeStruct((num_envs, 2), np.uint32)
         one = jax.ShapeDtypeStruct((2,), np.uint32)
         self.shapes = jax.eval_shape(jax.vmap(env.reset), keys)
@@ -108,7 +108,7 @@ class Simulation:
         self._rowed = rowed(self.shapes, jax.eval_shape(env.reset, one))
         obs = groups(self.shapes.obs)
         self._seen, self._outcome = Packing(obs), Packing((obs, self.shapes.reward))
-        self._reset = jax.jit(lambda keys, start: jax.tree.leaves(self._batched("reset", keys, start=start)))
+        self._reset = jax.jit(self._reset_rows)
         self._begin, self._put, self._copy = jax.jit(self._begin_from), jax.jit(self._put_at), jax.jit(copied)
         # Memory that is handed over need not be allocated anew: a tenth of a step of 64 cart-poles.
         self._stepped = jax.jit(self._step, donate_argnums=(0, 1, 2))
@@ -118,33 +118,37 @@ class Simulation:
     def nbytes(self) -> int:
         """Bytes of memory that all environments take, about; nothing has been allocated yet."""
         states = 3 + self._choices  # Its own, that of the last check, and those of the pool, of which one is renewed.
-        models = None if self._randomizer is None else jax.eval_shape(lambda: self._physics()[0])
-        return states * bytes_of(self.shapes) + bytes_of(models)
+        return states * bytes_of(self.shapes) + bytes_of(self._physics and self._physics.shapes)
 
     def begin(self, seed: int) -> Carry:
         """New episodes everywhere, from a pool that is new as well."""
-        if self._randomizer is not None and self._models is None:
-            self._models = self._physics()
         self._nowhere = to_torch(jnp.zeros(self.num_envs, bool))
         key, first, *keys = jax.random.split(jax.random.PRNGKey(seed), 2 + self.chunks)
-        return self._begin([self._reset_part(part, each) for part, each in enumerate(keys)], key, first)
+        physics: Leaves = []
+        if self._physics is not None:
+            key, own = jax.random.split(key)
+            physics = self._physics.draw(own)
+        pool = [self._reset_part(physics, part, each) for part, each in enumerate(keys)]
+        return Carry(*self._begin(pool, key, first), physics)
 
     def step(self, carry: Carry, action: ArrayLike) -> tuple[Carry, Step]:
         """One step of every environment by actions (N, A); `carry` must not be used any more."""
-        state, steps, lost, some, ends, outcome = self._stepped(carry.state, carry.steps, carry.lost, action)
+        physics = carry.physics
+        state, steps, lost, some, ends, outcome = self._stepped(carry.state, carry.steps, carry.lost, action, physics)
         final_obs, reward = self._outcome.to_torch(outcome)
         if not np.asarray(some):
             step = Step(final_obs, final_obs, reward, self._nowhere, self._nowhere)
-            return Carry(state, steps, carry.pool, carry.key, lost), step
-        state, steps, key, seen = self._restarted(state, steps, carry.key, carry.pool, ends)
+            return Carry(state, steps, carry.pool, carry.key, lost, physics), step
+        state, steps, key, seen = self._restarted(state, steps, carry.key, carry.pool, ends, physics)
         obs = self._seen.to_torch(seen)
         step = Step(obs, final_obs, reward, to_torch(ends.terminated), to_torch(ends.truncated))
-        return Carry(state, steps, carry.pool, key, lost), step
+        return Carry(state, steps, carry.pool, key, lost, physics), step
 
     def renew(self, carry: Carry, part: int) -> Carry:
         """`carry` with one of the `chunks` parts of its pool computed anew."""
         key, own = jax.random.split(carry.key)
-        return carry._replace(key=key, pool=self._put(carry.pool, self._reset_part(part, own), part * self.chunk))
+        states = self._reset_part(carry.physics, part, own)
+        return carry._replace(key=key, pool=self._put(carry.pool, states, part * self.chunk))
 
     def state_of(self, carry: Carry, row: int | None = None) -> State:
         """The state as Playground knows it: arrays (N, …), or one environment's."""
@@ -152,33 +156,35 @@ class Simulation:
         return jax.tree.unflatten(self._tree, leaves)
 
     def copy(self, carry: Carry) -> Carry:
-        """The same, to be kept while `carry` goes on; the pool, which steps leave alone, is no copy."""
-        return Carry(*self._copy(carry._replace(pool=[])))._replace(pool=carry.pool)
+        """The same, to be kept while `carry` goes on; the pool and physics, which steps leave alone, are no copies."""
+        kept = carry._replace(pool=[], physics=[])
+        return Carry(*self._copy(kept))._replace(pool=carry.pool, physics=carry.physics)
 
-    def _physics(self) -> tuple[Any, Any]:
-        """What the randomiser makes: an environment's physics are its own for good, whatever the seed of a run."""
-        assert self._randomizer is not None
-        return self._randomizer(self.env.mjx_model, jax.random.split(jax.random.PRNGKey(0), self._rows_of_choice))
+    def _reset_part(self, physics: Leaves, part: int, key: jax.Array) -> Leaves:
+        return self._reset(physics, jax.random.split(key, self.chunk), part * self.chunk % self._rows_of_choice)
 
-    def _reset_part(self, part: int, key: jax.Array) -> Leaves:
-        return self._reset(jax.random.split(key, self.chunk), part * self.chunk % self._rows_of_choice)
+    def _reset_rows(self, physics: Leaves, keys: jax.Array, start: Any = 0) -> Leaves:
+        return jax.tree.leaves(self._batched("reset", physics, keys, start=start))
 
-    def _begin_from(self, parts: list[Leaves], key: jax.Array, first: jax.Array) -> Carry:
+    def _begin_from(
+        self, parts: list[Leaves], key: jax.Array, first: jax.Array
+    ) -> tuple[Leaves, jax.Array, Leaves, jax.Array, jax.Array]:
+        """What a `Carry` has before any step, but for the physics."""
         pool = [jnp.concatenate(x) if each else x[0] for each, *x in zip(self._rowed, *parts, strict=True)]
         # Copies, since some arrays have no rows: those that are handed over must not be the pool's.
         state = copied(self._with_keys(self._rows(pool, jnp.arange(self.num_envs)), first))
-        return Carry(state, jnp.zeros(self.num_envs, jnp.int32), pool, key, jnp.zeros((), jnp.int32))
+        return state, jnp.zeros(self.num_envs, jnp.int32), pool, key, jnp.zeros((), jnp.int32)
 
     def _put_at(self, pool: Leaves, states: Leaves, start: jax.Array) -> Leaves:
         put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
         return [put(old, new) if each else old for each, old, new in zip(self._rowed, pool, states, strict=True)]
 
     def _step(
-        self, leaves: Leaves, steps: jax.Array, lost_before: jax.Array, action: jax.Array
+        self, leaves: Leaves, steps: jax.Array, lost_before: jax.Array, action: jax.Array, physics: Leaves
     ) -> tuple[Leaves, jax.Array, jax.Array, jax.Array, Ends, list[jax.Array]]:
         """As far as the episodes that run go, up to whether any is over, which, and packed observations and rewards."""
         before = jax.tree.unflatten(self._tree, leaves)
-        state, reward = self._advance(before, jnp.clip(action, -1.0, 1.0))
+        state, reward = self._advance(before, jnp.clip(action, -1.0, 1.0), physics)
         steps = steps + 1
         obs = groups(state.obs)
         lost = ~finite(obs, reward)
@@ -189,34 +195,34 @@ class Simulation:
         return jax.tree.leaves(state), steps, lost_before + lost.sum(), jnp.any(jnp.stack(ends)), ends, outcome
 
     def _restart(
-        self, leaves: Leaves, steps: jax.Array, key: jax.Array, pool: Leaves, ends: Ends
+        self, leaves: Leaves, steps: jax.Array, key: jax.Array, pool: Leaves, ends: Ends, physics: Leaves
     ) -> tuple[Leaves, jax.Array, jax.Array, list[jax.Array]]:
         """The state with new episodes where old ones are over, its steps and key, and what is seen of it, packed."""
         key, own, shift = jax.random.split(key, 3)
         ended = ends.terminated | ends.truncated
-        state = self._either(ended, self._fresh(pool, own, shift), leaves)
+        state = self._either(ended, self._fresh(pool, own, shift, physics), leaves)
         # A copy, since the next step takes the memory of the state.
         obs = copied(groups(jax.tree.unflatten(self._tree, state).obs))
         return state, jnp.where(ended, 0, steps), key, self._seen.pack(obs)
 
-    def _fresh(self, pool: Leaves, own: jax.Array, shift: jax.Array) -> Leaves:
+    def _fresh(self, pool: Leaves, own: jax.Array, shift: jax.Array, physics: Leaves) -> Leaves:
         """N states of new episodes."""
         if self.full_reset:
-            return jax.tree.leaves(self._batched("reset", jax.random.split(own, self.num_envs)))
+            return self._reset_rows(physics, jax.random.split(own, self.num_envs))
         place = jnp.arange(self.num_envs)
-        if self._randomizer is None:  # Neighbours for neighbours: no two environments get the same state at once.
+        if self._physics is None:  # Neighbours for neighbours: no two environments get the same state at once.
             place = (place + jax.random.randint(shift, (), 0, self.pool_size)) % self.pool_size
         else:  # Physics of its own allow each environment only states of its own.
             place += self._rows_of_choice * jax.random.randint(shift, (self.num_envs,), 0, self._choices)
         return self._with_keys(self._rows(pool, place), own)
 
-    def _advance(self, state: State, action: jax.Array) -> tuple[State, jax.Array]:
+    def _advance(self, state: State, action: jax.Array, physics: Leaves) -> tuple[State, jax.Array]:
         """The state after `action_repeat` steps, and the sum of their rewards up to the end of the episode."""
-        stepped = self._batched("step", state, action)
+        stepped = self._batched("step", physics, state, action)
         reward = stepped.reward
         for _ in range(self._action_repeat - 1):
             over = stepped.done > 0.5
-            further = self._batched("step", stepped, action)
+            further = self._batched("step", physics, stepped, action)
             reward = reward + jnp.where(over, 0.0, further.reward)
             leaves = self._either(over, jax.tree.leaves(stepped), jax.tree.leaves(further))
             stepped = jax.tree.unflatten(self._tree, leaves)
@@ -236,28 +242,11 @@ class Simulation:
         """`yes` in the rows of the mask (N,), and `no` where there are no rows."""
         return [where(mask, a, b) if each else b for each, a, b in zip(self._rowed, yes, no, strict=True)]
 
-    def _batched(self, method: str, *arguments: Any, start: Any = 0) -> State:
-        """A method of the environment over rows of arguments, each with the physics of its environment.
-
-        Args:
-            method: ``reset`` or ``step``.
-            arguments: trees of (M, …).
-            start: the environment of the first row.
-        """
-        if self._models is None:
+    def _batched(self, method: str, physics: Leaves, *arguments: Any, start: Any = 0) -> State:
+        """A method of the environment over rows of arguments; `start` is the environment of the first row."""
+        if self._physics is None:
             return jax.vmap(getattr(self.env, method))(*arguments)
-        models, axes = self._models
-        count = len(jax.tree.leaves(arguments)[0])
-
-        def rows(axis: int | None, x: Any) -> Any:
-            return x if axis is None else jax.lax.dynamic_slice_in_dim(x, start, count, axis)
-
-        def call(model: Any, *arguments: Any) -> State:
-            with physics(self.env, model):
-                return getattr(self.env, method)(*arguments)
-
-        some = jax.tree.map(rows, axes, models, is_leaf=lambda axis: axis is None)
-        return jax.vmap(call, in_axes=(axes, *[0] * len(arguments)))(some, *arguments)
+        return self._physics.call(method, physics, *arguments, start=start)  # type: ignore[no-any-return]
 
 
 def rowed(many: State, one: State) -> list[bool]:
@@ -297,15 +286,3 @@ def finite(obs: Mapping[str, jax.Array], reward: jax.Array) -> jax.Array:
     for x in obs.values():
         good &= jnp.isfinite(x.reshape(len(x), -1)).all(-1)
     return good
-
-
-@contextmanager
-def physics(env: MjxEnv, model: Any) -> Iterator[None]:
-    """While a function of `env` is traced, give it another model; Playground's own wrapper does it like this."""
-    inner = env.unwrapped
-    before = inner._mjx_model
-    inner._mjx_model = model
-    try:
-        yield
-    finally:
-        inner._mjx_model = before
