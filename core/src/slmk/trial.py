@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from slmk import world
+from slmk.cores import share_cores
 from slmk.errors import CheckpointError, RunError, SpecError
 from slmk.files import write_json
 from slmk.registry import get_registry
@@ -106,6 +107,7 @@ def resume(directory: str | Path, *, profile: bool = False, join: bool = False) 
 def _world(blueprint: Blueprint, join: bool) -> Iterator[None]:
     """Together with the other processes, if so wanted."""
     if join:
+        share_cores(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
         world.claim_device()
         blueprint.env.config.prepare()  # type: ignore[attr-defined]  # Joining imports torch.
         world.join()
@@ -113,6 +115,8 @@ def _world(blueprint: Blueprint, join: bool) -> Iterator[None]:
         yield
     finally:
         world.leave()
+        if join:
+            share_cores(1)
 
 
 def _launch(directory: Path, blueprint: Blueprint, *, resuming: bool, profile: bool) -> Result:

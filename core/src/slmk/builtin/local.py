@@ -16,6 +16,7 @@ from typing import Any
 from slmk import world
 from slmk.builtin import LocalConfig
 from slmk.config import RunConfig
+from slmk.cores import cores, share_cores
 from slmk.errors import RunError, SlmkError
 from slmk.logs import hand_over_logs, log_again, say_stopping
 from slmk.spec import load
@@ -44,15 +45,18 @@ class Local:
         """
         if len(jobs) == 1 or world.size() > 1:
             return list(_in_turn(jobs, on_row))
-        places = places_for(load(Path(jobs[0]["directory"]) / "resolved.toml").run)
-        return _Pool(jobs, on_row, places, self.config.parallel or len(places)).run()
+        run = load(Path(jobs[0]["directory"]) / "resolved.toml").run
+        places = places_for(run)
+        size = self.config.parallel or len(places)
+        # By the seeds of the run, not by those that are left of it: numbers may depend on how many threads add them up.
+        return _Pool(jobs, on_row, places, size, sharing=min(size, run.seeds)).run()
 
 
 def places_for(run: RunConfig) -> list[str | None]:
     """Where sessions can run side by side: the name of a CUDA device each, or None for some cores."""
     if run.device == "cuda":
         return list(_cuda_devices()) or [None]
-    return [None] * (1 if run.device != "cpu" else max(1, _cores() // run.threads))
+    return [None] * (1 if run.device != "cpu" else max(1, cores() // run.threads))
 
 
 def _cuda_devices() -> Iterable[str]:
@@ -63,11 +67,6 @@ def _cuda_devices() -> Iterable[str]:
     import torch
 
     return map(str, range(torch.cuda.device_count()))
-
-
-def _cores() -> int:
-    """Cores this process may use; fewer than the machine has inside a container or under taskset."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_turn(jobs: Sequence[Mapping[str, Any]], on_row: OnRow) -> Iterator[Mapping[str, Any]]:
@@ -85,12 +84,14 @@ class _Pool:
     """Spawned sessions, each with a pipe that carries ``(word, value)`` messages to this process."""
 
     def __init__(
-        self, jobs: Sequence[Mapping[str, Any]], on_row: OnRow, places: Sequence[str | None], size: int
+        self, jobs: Sequence[Mapping[str, Any]], on_row: OnRow, places: Sequence[str | None], size: int, sharing: int
     ) -> None:
         self.waiting = list(enumerate(jobs))
         self.on_row = on_row
         self.free = [places[index % len(places)] for index in range(size)]
         """Where further sessions can run."""
+        self.sharing = sharing
+        """Sessions that divide the cores among them."""
         self.context = multiprocessing.get_context("spawn")
         self.running: dict[Connection, tuple[int, Any, str | None]] = {}
         """The number of each session, its process and its place."""
@@ -148,7 +149,7 @@ class _Pool:
 
     def _start(self, index: int, job: Mapping[str, Any], place: str | None) -> None:
         ours, theirs = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=_work, args=(dict(job), place, theirs), daemon=False)
+        process = self.context.Process(target=_work, args=(dict(job), place, self.sharing, theirs), daemon=False)
         with _signals_held_back():
             process.start()
         theirs.close()
@@ -196,8 +197,9 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(job: Mapping[str, Any], place: str | None, connection: Connection) -> None:
+def _work(job: Mapping[str, Any], place: str | None, sharing: int, connection: Connection) -> None:
     """The body of a session's process."""
+    share_cores(sharing)
     if place is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = place  # Before anything looks for devices: torch, JAX and Warp then agree.
     if hasattr(os, "setpgrp"):

@@ -16,6 +16,7 @@ from typing import Final, Literal
 import click
 
 from slmk import __version__
+from slmk.cores import cores
 from slmk.findings import Check, Finding
 from slmk.registry import get_registry
 
@@ -69,8 +70,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _cores() -> Iterator[Finding]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Finding("ok", "cores", f"{usable} usable of {os.cpu_count()}")
+    yield Finding("ok", "cores", f"{cores()} usable of {os.cpu_count()}")
 
 
 def _torch() -> Iterator[Finding]:

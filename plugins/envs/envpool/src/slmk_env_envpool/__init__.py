@@ -23,8 +23,8 @@ class EnvPoolConfig(EnvConfig):
     """EnvPool's own id, such as ``HalfCheetah-v5``, ``CheetahRun-v1`` (DM Control), ``Pong-v5`` (Atari) or
     ``MuJoCoPlayground/Go1JoystickFlatTerrain-v1``."""
     num_threads: _Count = 0
-    """EnvPool's threads; 0 for as many as there are cores, but no more than environments. They wait for one another
-    in every step, so give sessions that run at the same time fewer."""
+    """EnvPool's threads; 0 for one on each core, but no more than environments. Sessions that run side by side share
+    the cores, since threads wait for one another in every step."""
     max_episode_steps: _Count = 0
     """Time limit in steps, after which an episode is truncated; 0 for that of the id."""
     options: dict[str, Any] = Field(default_factory=dict)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import envpool
 
+from slmk.cores import cores
 from slmk.errors import Problem, SpecError, did_you_mean
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def make(config: EnvPoolConfig, seed: int) -> Any:
     arguments: dict[str, Any] = {
         **config.options,
         "num_envs": config.num_envs,
-        "num_threads": config.num_threads or min(_cores(), config.num_envs),
+        "num_threads": config.num_threads or min(cores(), config.num_envs),
         "seed": seed % (_SEEDS - config.num_envs),
     }
     if config.max_episode_steps:
@@ -95,7 +95,3 @@ def _unknown(name: str) -> Problem:
 
 def _listed(names: set[str]) -> str:
     return "one of " + ", ".join(sorted(names)) if names else "no options"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

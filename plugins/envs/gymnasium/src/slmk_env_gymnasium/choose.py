@@ -10,13 +10,14 @@ import numpy as np
 import structlog
 from gymnasium import spaces
 
+from slmk.cores import cores
 from slmk.errors import Problem, RunError, SpecError
 from slmk_env_gymnasium.layout import Array, Layout
 from slmk_env_gymnasium.make import make
 from slmk_env_gymnasium.native import make_native
 from slmk_env_gymnasium.rows import Rows
 from slmk_env_gymnasium.simulation import Simulation
-from slmk_env_gymnasium.workers import Workers, cores
+from slmk_env_gymnasium.workers import Workers
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec

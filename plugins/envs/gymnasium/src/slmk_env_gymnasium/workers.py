@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import subprocess
 import sys
 import traceback
@@ -22,6 +21,7 @@ import cloudpickle  # type: ignore[import-untyped]  # Gymnasium depends on it
 import numpy as np
 import numpy.typing as npt
 
+from slmk.cores import cores
 from slmk.errors import RunError
 
 if TYPE_CHECKING:
@@ -31,17 +31,12 @@ if TYPE_CHECKING:
     from slmk_env_gymnasium.layout import Array, Arrays
     from slmk_env_gymnasium.simulation import Outcome
 
-__all__ = ["Workers", "cores", "serve"]
+__all__ = ["Workers", "serve"]
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]);"
     "from slmk_env_gymnasium.workers import serve; serve(int(sys.argv[1]))"
 )
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Workers:

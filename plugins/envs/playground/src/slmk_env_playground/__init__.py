@@ -11,6 +11,7 @@ from pydantic import Field
 
 from slmk.component import Component
 from slmk.config import EnvConfig, Positive, PositiveInt
+from slmk.cores import cores
 from slmk.findings import Check
 from slmk.hookspecs import hookimpl
 
@@ -29,8 +30,8 @@ class PlaygroundConfig(EnvConfig):
     impl: Literal["auto", "jax", "warp"] = "auto"
     """Implementation of the physics; ``auto`` for Warp on a GPU and JAX on a CPU."""
     num_threads: _Count = 0
-    """JAX's threads on a CPU; 0 for as many as there are cores. They wait for one another by spinning: beside a busy
-    process, or several sessions at once, fewer are many times faster."""
+    """JAX's threads on a CPU; 0 for one on each core, which sessions that run side by side share. They wait for one
+    another by spinning: beside a busy process, fewer are many times faster."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Values of the environment's own config, as tables or by dotted keys: ``{ "noise_config.level" = 0.0 }``."""
     max_episode_steps: _Count = 0
@@ -71,9 +72,9 @@ class PlaygroundConfig(EnvConfig):
         os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
         if self.render and sys.platform.startswith("linux"):
             os.environ.setdefault("MUJOCO_GL", "egl")  # Draws with a display and without.
-        if self.num_threads:
-            os.environ.setdefault("NPROC", str(self.num_threads))
-        if self.num_threads == 1:
+        threads = self.num_threads or cores()
+        os.environ.setdefault("NPROC", str(threads))
+        if threads == 1:
             os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
         if self.cache:
             os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(self.cache).expanduser()))
