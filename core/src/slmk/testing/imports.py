@@ -18,6 +18,7 @@ DOCUMENTED_MODULES = (
     "slmk.compilation",
     "slmk.component",
     "slmk.config",
+    "slmk.cores",
     "slmk.env_info",
     "slmk.errors",
     "slmk.findings",
