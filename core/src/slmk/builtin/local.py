@@ -27,7 +27,8 @@ OnRow = Callable[[Mapping[str, Any]], None]
 
 
 class Local:
-    """Runs one session in this process, and several in processes of their own, as many at a time as there is room for.
+    """Runs the session of one seed in this process, those of several in processes of their own, as many at a time as
+    there is room for; the last one that is left to resume, too.
 
     On CPUs there is room for one on every `run.threads` cores; with ``run.device = "cuda"`` for one on every GPU, which
     is the only one that it sees. In a world the processes are there already: each runs all sessions, one after the
@@ -43,9 +44,9 @@ class Local:
         Raises:
             SlmkError: the first error of a session; the others are asked to save and stop.
         """
-        if len(jobs) == 1 or world.size() > 1:
-            return list(_in_turn(jobs, on_row))
         run = load(Path(jobs[0]["directory"]) / "resolved.toml").run
+        if run.seeds == 1 or world.size() > 1:
+            return list(_in_turn(jobs, on_row))
         places = places_for(run)
         size = self.config.parallel or len(places)
         # By the seeds of the run, not by those that are left of it: numbers may depend on how many threads add them up.
