@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from slmk import CheckpointError, Policy, RunError, trial
+from slmk import CheckpointError, Policy, RunError, load, trial
+from slmk.loop import iterate
+from slmk.run import Run
 from slmk.testing.run_files import rows, run_difference
 
 HERE = Path(__file__).parent
@@ -74,6 +76,21 @@ def test_an_interrupted_run_resumes_exactly(kind, straight, tmp_path, monkeypatc
     monkeypatch.setattr(slmk.loop, "iterate", iterate)
     (directory,) = tmp_path.glob("*/*")
     assert run_difference(trial.resume(directory).directory, straight(kind)) is None
+
+
+@pytest.mark.parametrize("name", ["a2c", "ppo", "sarsa"])
+def test_returns_do_not_go_on_where_episodes_restart(name):
+    """Rewards are scaled by the spread of returns; that of a new episode begins at 0."""
+    run = {"env_steps": 1000, "compile": "off"}
+    parts = {"env": {"name": "gymnasium", "id": "CartPole-v1"}, "memory": {"name": "rollout"}}
+    networks = {role: {"name": "mlp"} for role in (("q",) if name == "sarsa" else ("actor", "critic"))}
+    spec = {"name": "restarts", "run": run, "algorithm": {"name": name}, "network": networks, **parts}
+    made = Run(load(spec | {"normalizer": {"reward": {"name": "running"}}}), seed=0)
+    next(iterate(made))
+    assert made.algorithm.scaler.carry.item() > 0
+    made.restart_episodes()
+    assert made.algorithm.scaler.carry.item() == 0
+    made.close()
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from slmk import FractionSchedule, Linear, NonNegativeSchedule, OffPolicyConfig, PositiveSchedule
-from slmk.config import RunConfig
+from slmk.config import EnvConfig, RunConfig
 from slmk.toolbox.schedules import at
 
 
@@ -30,18 +30,29 @@ def test_a_schedule_keeps_its_limits_from_start_to_end(schedule, lowest, allowed
 
 
 @pytest.mark.parametrize(
-    ("options", "env_steps", "paths"),
+    ("options", "num_envs", "env_steps", "paths"),
     [
-        ({"learning_starts": 1000}, 1000, ["learning_starts"]),
-        ({"learning_starts": 1000}, 1001, []),
-        ({"learning_starts": 1000, "utd_ratio": 0.25}, 1003, ["utd_ratio"]),
-        ({"learning_starts": 1000, "utd_ratio": 0.25}, 1004, []),
+        ({"learning_starts": 1000}, 1, 1000, ["learning_starts"]),
+        ({"learning_starts": 1000}, 1, 1001, []),
+        ({"learning_starts": 901}, 300, 1000, ["learning_starts"]),  # Its four iterations begin at 0, 300, 600, 900.
+        ({"learning_starts": 900}, 300, 1000, []),
+        ({"batch_size": 101, "horizon": 5}, 10, 100, ["batch_size"]),
+        ({"batch_size": 100, "horizon": 5}, 10, 100, []),
+        ({"learning_starts": 1000, "utd_ratio": 0.25}, 1, 1003, ["utd_ratio"]),
+        ({"learning_starts": 1000, "utd_ratio": 0.25}, 1, 1004, []),
+        (
+            {"batch_size": 256, "utd_ratio": 0.01},
+            1,
+            354,
+            ["utd_ratio"],
+        ),  # The first update comes after 256 transitions.
+        ({"batch_size": 256, "utd_ratio": 0.01}, 1, 355, []),
     ],
 )
-def test_a_run_that_would_learn_nothing_is_refused(options, env_steps, paths):
-    """The warm-up has to leave time for a gradient step."""
-    problems = OffPolicyConfig(**options).problems({"run": RunConfig(env_steps=env_steps)})
-    assert [path for path, _ in problems] == paths
+def test_a_run_that_would_learn_nothing_is_refused(options, num_envs, env_steps, paths):
+    """The warm-up, and the filling of the memory, have to leave time for a gradient step."""
+    spec = {"run": RunConfig(env_steps=env_steps), "env": EnvConfig(num_envs=num_envs)}
+    assert [path for path, _ in OffPolicyConfig(**options).problems(spec)] == paths
 
 
 def test_without_a_budget_there_is_nothing_to_compare():

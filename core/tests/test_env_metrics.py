@@ -87,3 +87,12 @@ def test_a_curriculum_outlives_a_resume_and_the_episodes_restart():
     straight.env.level = 3
     resumed.load_state_dict(straight.state_dict())
     assert (resumed.env.level, resumed.env.resets) == (3, 1)
+
+
+def test_an_algorithm_is_told_that_episodes_do_not_go_on():
+    """Where they begin anew after a resume, what it keeps of the running ones would be joined to others."""
+    straight, resumed = run_on_a_curriculum(), run_on_a_curriculum()
+    told = []
+    resumed.algorithm.abandon = lambda: told.append(resumed.env.resets)
+    resumed.load_state_dict(straight.state_dict())
+    assert told == [1]

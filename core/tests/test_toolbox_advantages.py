@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from slmk.toolbox.advantages import gae
-from slmk.toolbox.returns import discounted
+from slmk.toolbox.returns import bootstrapped, discounted
 
 
 def column(*values: float) -> Tensor:
@@ -45,6 +47,13 @@ def test_discounted_leaves_its_arguments_alone() -> None:
     assert torch.equal(c, torch.full((10,), 0.5))
 
 
+def test_bootstrapping_stops_where_the_task_ended() -> None:
+    """1 + .81 · 10 = 9.1 where it goes on, and 1 alone where it ended, even if the value there is not finite."""
+    value = torch.tensor([10.0, math.inf])
+    target = bootstrapped(torch.ones(2), torch.full((2,), 0.81), torch.tensor([False, True]), value)
+    assert target.tolist() == pytest.approx([9.1, 1.0])
+
+
 def test_gae_by_hand() -> None:
     """With γ = λ = ½: δ = 1 + ½·2 − 1, 2 + ½·4 − 2, 3 + ½·8 − 4 = 1, 2, 3; hence A = 1.6875, 2.75, 3."""
     no = flags(0, 0, 0)
@@ -59,6 +68,7 @@ def test_termination_has_no_value_after_it_and_truncation_has() -> None:
     ends, no = flags(1, 0), flags(0, 0)
     assert gae(reward, value, after, ends, no, 1.0, 1.0)[0][0].item() == -4.0
     assert gae(reward, value, after, no, ends, 1.0, 1.0)[0][0].item() == 3.0
+    assert gae(reward, value, column(math.nan, 0), ends, no, 1.0, 1.0)[0][0].item() == -4.0
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.5, 0.95])

@@ -48,6 +48,15 @@ def test_returns_go_on_over_rollouts() -> None:
         np.testing.assert_allclose(scaled.numpy(), expected, rtol=1e-4)
 
 
+def test_abandoned_episodes_do_not_go_on() -> None:
+    """After rewards 2 and 2 the return is 3; a new episode's first one is its reward of 4 alone."""
+    scaler, statistics = ReturnScaler(0.5, 1, CPU), Running(RunningConfig(), ())
+    scaler(column(2, 2), column(0, 0).bool(), statistics)
+    scaler.abandon()
+    scaler(column(4), column(0).bool(), statistics)
+    assert statistics.mean.item() == pytest.approx(3.0)  # Of 2, 3 and 4; with the carry it would be of 2, 3 and 5½.
+
+
 def test_without_statistics_rewards_stay() -> None:
     """No normalizer, no scaling: the very same tensor comes back."""
     reward = column(1, 2)
@@ -110,3 +119,4 @@ def test_explained_variance_by_hand() -> None:
     assert explained_variance(returns, returns).item() == pytest.approx(1.0)
     assert explained_variance(returns, torch.full((2, 2), 4.0)).item() == pytest.approx(0.0)
     assert explained_variance(returns, returns / 2).item() == pytest.approx(0.75)
+    assert explained_variance(column(3), column(1)).item() == 1.0

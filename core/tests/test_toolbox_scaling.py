@@ -5,7 +5,7 @@ import torch
 
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
-from slmk.toolbox.scaling import scaled_anew, standardised, weighted_mean
+from slmk.toolbox.scaling import scaled_anew, standardised, weighted_average, weighted_mean
 
 X = torch.tensor([1.0, 2.0, 3.0, 6.0])
 
@@ -15,6 +15,13 @@ def test_weighted_means():
     assert weighted_mean(X, torch.tensor([1.0, 0.0, 1.0, 0.0])).item() == 2
     assert weighted_mean(X, torch.tensor([0.5, 0.0, 0.5, 0.0])).item() == 1
     assert weighted_mean(X, torch.zeros(4)).item() == 0
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.2])
+def test_weighted_averages(scale):
+    """2 of weight 1 and 3 of weight 3 have the average 2.75, however large weights are; of nothing it is 0."""
+    assert weighted_average(X, scale * torch.tensor([0.0, 1.0, 3.0, 0.0])).item() == pytest.approx(2.75)
+    assert weighted_average(X, torch.zeros(4)).item() == 0
 
 
 @pytest.mark.parametrize("correction", [0, 1])

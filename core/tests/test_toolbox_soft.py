@@ -11,7 +11,7 @@ from torch import distributions as reference
 from slmk.errors import SpecError
 from slmk.toolbox.distributions import Categorical, TanhNormal
 from slmk.toolbox.scaling import weighted_mean
-from slmk.toolbox.soft import bootstrapped, soft_actions, soft_roles
+from slmk.toolbox.soft import soft_actions, soft_roles
 
 BOX = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([1.0, 10.0], np.float32))
 MATRIX = spaces.Box(-2.0, 2.0, (2, 3))
@@ -115,15 +115,8 @@ def test_roles():
 @pytest.mark.parametrize("space", [spaces.Box(-np.inf, 1.0, (2,)), spaces.MultiBinary(2), spaces.Box(0, 9, (1,), int)])
 def test_other_spaces_are_refused(space):
     """Without finite bounds, or of another kind, there is an error that says what is expected."""
-    with pytest.raises(SpecError, match="Box of floats with finite bounds"):
+    with pytest.raises(SpecError, match="Box of floats whose bounds are finite and apart"):
         soft_roles(space, 2)
-
-
-def test_bootstrapping_stops_where_the_task_ended():
-    """1 + .81 · 10 = 9.1 where it goes on, and 1 alone where it ended, even if the value there is not finite."""
-    value = torch.tensor([10.0, math.inf])
-    target = bootstrapped(torch.ones(2), torch.full((2,), 0.81), torch.tensor([False, True]), value)
-    assert target.tolist() == pytest.approx([9.1, 1.0])
 
 
 def test_weighted_mean_leaves_out_what_has_no_weight():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from math import inf
+from math import ceil
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -121,6 +121,8 @@ class AlgorithmConfig(Config):
     """Names of the networks it needs: the tables ``[network.<role>]``."""
     normalizers: ClassVar[tuple[str, ...]] = ()
     """Names of the normalizers it can use: the tables ``[normalizer.<role>]``; ``obs`` means observations."""
+    windowed: ClassVar[bool] = True
+    """Whether rollouts are cut into the windows of recurrent networks, rather than into segments of its own."""
     deterministic_policy: ClassVar[bool] = True
     """Whether `Algorithm.policy` gives one and the same action for an observation."""
 
@@ -141,12 +143,18 @@ class OffPolicyConfig(AlgorithmConfig):
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """There must be a gradient step within the run."""
-        rest = spec["run"].env_steps - self.learning_starts if "run" in spec else inf
-        if rest <= 0:
-            yield (
-                "learning_starts",
-                f"{self.learning_starts:,} environment steps before learning starts are the whole run",
-            )
+        if "run" not in spec or "env" not in spec:
+            return
+        steps = self.horizon * spec["env"].num_envs
+        iterations = ceil(spec["run"].env_steps / steps)
+        warm_up = ceil(self.learning_starts / steps)
+        filling = ceil(self.batch_size / steps) - 1
+        rest = (iterations - max(warm_up, filling)) * steps
+        if warm_up >= iterations:
+            last = (iterations - 1) * steps
+            yield "learning_starts", f"the last iteration begins after {last:,} environment steps, too early to learn"
+        elif filling >= iterations:
+            yield "batch_size", f"all {iterations * steps:,} transitions of the run are less than one batch"
         elif self.utd_ratio * rest < 1:
             yield "utd_ratio", f"{self.utd_ratio:g} gradient steps for each of {rest:,} transitions are less than one"
 

@@ -98,6 +98,8 @@ class Algorithm(Protocol):
     """Acts and learns. It never sees the environment, only `EnvInfo` and tensors.
 
     One with a critic may offer ``value(obs)``, the discounted return it expects (N,), for the contract suite to ask.
+    One that keeps something of running episodes from one `learn` to the next has ``abandon()``, which says that they do
+    not go on. It is called where a run is resumed whose simulator's state could not be restored.
     """
 
     horizon: int
@@ -188,7 +190,7 @@ class Normalizer(Protocol):
 
 
 class Reporter(Protocol):
-    """Consumes metrics rows. Isolated: one that raises is switched off with a warning.
+    """Consumes metrics rows. Isolated: one that raises is switched off with a warning; `slmk.RunError` ends the run.
 
     One that holds files or connections may offer ``close()``, called last, also after an error.
     """

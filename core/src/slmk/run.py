@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+import structlog
+
 from slmk import world
 from slmk.assembly import build_agent, build_env, build_memory
 from slmk.checked import CheckedEnv
@@ -14,10 +16,13 @@ from slmk.protocols import Memory, Metrics
 from slmk.registry import Registry
 from slmk.spec import Blueprint
 from slmk.state import State, get_state, set_state
+from slmk.statistics import finite
 from slmk.streams import Streams
 from slmk.tracker import ReturnTracker
 
 __all__ = ["Run"]
+
+log = structlog.get_logger("slmk")
 
 
 class Run:
@@ -82,6 +87,8 @@ class Run:
         obs = self.env.reset(Streams(self.seed, world.rank()).integer("env", self.iterations + 1))
         self.obs = self.recurrence.start(obs)
         self.tracker.abandon()
+        if hasattr(self.algorithm, "abandon"):
+            self.algorithm.abandon()
 
     def state_dict(self) -> State:
         """All that a resumed run needs, as a tree of references."""
@@ -110,13 +117,14 @@ class Run:
         if self.memory is not None:
             set_state(self.memory, state["memory"])
         self.env_steps, self.iterations = state["env_steps"], state["iterations"]
-        self.seconds, self.best, self.metrics = state["seconds"], state["best"], dict(state["metrics"])
+        self.seconds, self.best, self.metrics = state["seconds"], finite(state["best"]), dict(state["metrics"])
         self._started = perf_counter()
         if "env" in state:
             set_state(self.env, state["env"])
         if self.env.info.exact_state:
             self.obs = dict(state["obs"])
         else:
+            log.info("running episodes start again: the environment's state cannot be restored", seed=self.seed)
             self.restart_episodes()
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["bootstrap_interval", "describe", "iqm", "optimality_gap", "probability_of_improvement"]
+__all__ = ["bootstrap_interval", "describe", "finite", "iqm", "optimality_gap", "probability_of_improvement"]
 
 Scores = Sequence[float] | npt.NDArray[np.float64]
 REPETITIONS = 2000
@@ -70,13 +70,18 @@ def probability_of_improvement(scores: Scores, others: Scores) -> float:
     return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
 
 
+def finite(value: float | None) -> float | None:
+    """The value, or None where there is none or it is not finite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def describe(values: Sequence[float | None]) -> dict[str, Any]:
     """Values over seeds with mean, sample standard deviation, IQM and its 95 % interval.
 
     Values that are None or not finite are left out. One value alone has neither deviation nor interval: they are None
     then, and all are where no value remains.
     """
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    known = [value for value in map(finite, values) if value is not None]
     if not known:
         return {"values": list(values), "mean": None, "std": None, "iqm": None, "ci95": None}
     return {

@@ -273,7 +273,8 @@ class SoftReference:
     def ascent(self, policy: SoftPolicy, q: Tensor) -> tuple[Tensor, Tensor]:
         """The actor's loss by values (B, K) of its actions, and the mean entropy."""
         value = policy.expectation(q) + self.alpha * policy.entropy
-        return -self._mean(value), self._mean(policy.entropy)
+        weight = self.batch.weight.double()
+        return -self._mean(value), (weight * policy.entropy).sum() / weight.sum()
 
     def _of_actions(self, q: Tensor) -> Tensor:
         if isinstance(self.action_space, spaces.Discrete):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from slmk.toolbox.returns import discounted
+from slmk.toolbox.returns import bootstrapped, discounted
 
 __all__ = ["gae"]
 
@@ -35,7 +35,7 @@ def gae(
     Returns:
         The advantages and the λ-returns (their sum with `value`), each (T, N).
     """
-    delta = reward + gamma * next_value * ~terminated - value
+    delta = bootstrapped(reward, gamma, terminated, next_value) - value
     goes_on = ~(terminated | truncated)
     advantage = discounted(delta, (gamma * lam) * goes_on.to(delta.dtype))
     return advantage, advantage + value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from slmk import world
+
 __all__ = ["Pace"]
 
 
@@ -26,12 +28,12 @@ class Pace:
         Args:
             options: `learning_starts` in environment steps, `utd_ratio` in gradient steps per transition, `horizon`.
             num_envs: N.
-            env_steps: the run's budget; 0 if unknown, and then there is no warm-up.
+            env_steps: the run's budget, over all processes; 0 if unknown, and then there is no warm-up.
         """
         self.transitions = options.horizon * num_envs
         """New ones at each call of ``learn``."""
-        self.steps = int(options.utd_ratio * env_steps)
-        """Gradient steps in the whole run, about."""
+        self.steps = int(options.utd_ratio * max(0, env_steps - options.learning_starts) / world.size())
+        """Gradient steps of this process in the whole run, about."""
         self._per_learn = options.utd_ratio * self.transitions
         self._warm_up = options.learning_starts / env_steps if env_steps else 0.0
         self._owed = 0.0

@@ -1,10 +1,19 @@
-"""Discounted sums along time."""
+"""Discounted sums along time, and what is expected to follow."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-__all__ = ["discounted"]
+__all__ = ["bootstrapped", "discounted"]
+
+
+def bootstrapped(reward: Tensor, discount: Tensor | float, terminated: Tensor, next_value: Tensor) -> Tensor:
+    """r + γ V(s′), and r alone where the task ended: there is a value after a cut; (*batch,) like all arguments.
+
+    What V is of a terminal state does not matter, not even where it is not a number.
+    """
+    return reward + discount * torch.where(terminated, 0.0, next_value)
 
 
 def discounted(x: Tensor, discount: Tensor) -> Tensor:

@@ -48,6 +48,10 @@ class ReturnScaler:
         normalizer.update(running)
         return normalizer.scale(reward)
 
+    def abandon(self) -> None:
+        """The running episodes do not go on: begin anew with the next step."""
+        self.carry.zero_()
+
 
 def finished_returns(reward: Tensor, done: Tensor, gamma: float, newest: int) -> tuple[Tensor, Tensor]:
     """Discounted returns to the end of the episode, and for which steps that end came in the newest rows.
@@ -71,5 +75,6 @@ def finished_returns(reward: Tensor, done: Tensor, gamma: float, newest: int) ->
 
 
 def explained_variance(returns: Tensor, value: Tensor) -> Tensor:
-    """1 − Var(returns − value) / Var(returns): 1 for a perfect critic, 0 for one that knows only the mean."""
-    return 1 - (returns - value).var() / (returns.var() + 1e-8)
+    """1 − Var(returns − value) / Var(returns): 1 for a perfect critic, and for any of a single return; 0 for one that
+    knows only the mean."""
+    return 1 - (returns - value).var(correction=0) / (returns.var(correction=0) + 1e-8)

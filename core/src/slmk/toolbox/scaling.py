@@ -7,7 +7,7 @@ from torch import Tensor
 
 from slmk.protocols import Normalizer
 
-__all__ = ["scaled_anew", "standardised", "weighted_mean"]
+__all__ = ["scaled_anew", "standardised", "weighted_average", "weighted_mean"]
 
 
 def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
@@ -18,6 +18,17 @@ def weighted_mean(x: Tensor, weight: Tensor) -> Tensor:
         weight: (*batch,), such as `slmk.Sample.weight`. Where all are 0 the mean is 0.
     """
     return (weight * x).sum() / (weight != 0).sum().clamp(min=1)
+
+
+def weighted_average(x: Tensor, weight: Tensor) -> Tensor:
+    """Σ w x / Σ w: for a quantity that is compared with a number in its own units, whatever the size of the weights.
+
+    Args:
+        x: (*batch,).
+        weight: (*batch,), not negative. Where all are 0 the average is 0.
+    """
+    total = weight.sum()
+    return (weight * x).sum() / torch.where(total > 0, total, 1.0)
 
 
 def standardised(x: Tensor, *, correction: int = 1) -> Tensor:

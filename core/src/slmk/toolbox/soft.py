@@ -32,7 +32,6 @@ __all__ = [
     "Candidates",
     "SoftActions",
     "batch_of",
-    "bootstrapped",
     "soft_actions",
     "soft_roles",
 ]
@@ -178,15 +177,15 @@ def soft_actions(space: spaces.Space[Any]) -> SoftActions:
     """What losses need to know of the actions in `space`.
 
     Raises:
-        SpecError: the space is neither Discrete nor a Box with finite bounds.
+        SpecError: the space is neither Discrete nor a Box in every dimension of which there is a density.
     """
     match space:
         case spaces.Discrete():
             return CountedActions(space)
-        case spaces.Box() if np.issubdtype(space.dtype, np.floating) and space.is_bounded("both"):
+        case spaces.Box() if np.issubdtype(space.dtype, np.floating) and _has_width(space):
             return SampledActions(space)
     message = "soft actor-critics cannot act in this action space"
-    expected = "Discrete, or a Box of floats with finite bounds"
+    expected = "Discrete, or a Box of floats whose bounds are finite and apart"
     raise SpecError([Problem(message, "env", expected=expected, found=str(space))])
 
 
@@ -200,15 +199,17 @@ def soft_roles(space: spaces.Space[Any], critics: int) -> dict[str, Role]:
     return {"actor": actor, "critic": Role(actions.values, extra=actions.extra, ensemble=critics)}
 
 
-def bootstrapped(reward: Tensor, discount: Tensor, terminated: Tensor, next_value: Tensor) -> Tensor:
-    """r + γⁿ V(s′), and r alone where the task ended: there is a value after a cut; (*batch,) like all arguments."""
-    return reward + discount * torch.where(terminated, 0.0, next_value)
-
-
 def batch_of(sample: Sample) -> Batch:
     """What losses read of a sample, as a tree."""
     names = ("obs", "action", "reward", "next_obs", "terminated", "discount", "weight")
     return {name: getattr(sample, name) for name in names}
+
+
+def _has_width(space: spaces.Box) -> bool:
+    """Whether every dimension is wider than 0, and not infinitely wide."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        width = space.high - space.low
+    return bool(((width > 0) & np.isfinite(width)).all())
 
 
 def _count(obs: Obs) -> int:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from slmk import EnvConfig
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
 from slmk.testing.on_policy import (
@@ -82,6 +83,14 @@ def test_standardised_advantages():
     advantage = algorithm.prepare(random_rollout(algorithm))["advantage"]
     assert advantage.mean().item() == pytest.approx(0.0, abs=1e-6)
     assert advantage.std().item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_single_transition_is_not_standardised():
+    """It has no deviation; of two there is one."""
+    one, two = (A2CConfig(horizon=length, normalize_advantage=True).problems({"env": EnvConfig()}) for length in (1, 2))
+    assert [path for path, _ in one] == ["normalize_advantage"]
+    assert list(two) == []
+    assert list(A2CConfig(horizon=1).problems({"env": EnvConfig()})) == []
 
 
 def test_a_value_normalizer_changes_units_not_values():

@@ -164,6 +164,13 @@ def test_targets_by_hand(double, ends, target):
     assert values["error"].tolist() == [pytest.approx(abs(2 - target))]
 
 
+def test_a_terminal_observation_may_be_anything():
+    """Where the task ended, a value that is not a number does not reach the loss."""
+    algorithm = tables()
+    algorithm.target.networks["q"].rows.data[1] = torch.nan
+    assert algorithm.loss(transition(terminated=True))[1]["error"].tolist() == [pytest.approx(1.0)]
+
+
 @pytest.mark.parametrize("truncates", [False, True])
 def test_n_step_targets_through_the_replay(truncates):
     """From a replay, 3-step targets sum rewards 1, 2, 4, … to the end of the episode, and bootstrap unless it ended.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from pydantic import ValidationError
 
 from slmk import EnvInfo, Model, Parts, Transition
 from slmk.builtin import RunningConfig
@@ -188,6 +189,12 @@ def test_the_standard_deviation_starts_as_in_brax():
         algorithm.learner.flat.zero_()
     policy = algorithm.actor({"state": torch.zeros(1, OBS)})
     torch.testing.assert_close(policy.log_std.exp(), torch.full((1, ACT), np.log(2) + 1e-3, dtype=torch.float32))
+
+
+def test_segments_have_two_steps_at_least():
+    """One alone would be no segment, but a transition without an axis of time."""
+    with pytest.raises(ValidationError, match="greater than 1"):
+        PPOBraxConfig(unroll_length=1)
 
 
 def test_segments_that_do_not_split_are_a_problem():

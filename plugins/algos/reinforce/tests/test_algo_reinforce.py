@@ -99,6 +99,20 @@ def test_waiting_steps_survive_a_resume():
     torch.testing.assert_close(other.prepare(rollout), one.prepare(rollout), rtol=0, atol=0)
 
 
+def test_abandoned_steps_never_count():
+    """Steps 5 to 7 of an episode that does not go on stay without a return; those of the next one begin at 8."""
+    algorithm = reinforce()
+    algorithm.abandon()  # Nothing waits yet.
+    episodes = Episodes(algorithm, [[5, 9, 10], [5, 9, 10], [5, 9, 10]])
+    counted = []
+    for index in range(4):
+        data = algorithm.prepare(episodes.take())
+        counted += data["obs"]["obs"][data["weight"] == 1][:, 0].long().tolist()
+        if index == 1:
+            algorithm.abandon()
+    assert sorted(counted) == [t for t in (*range(5), *range(8, 14)) for _ in range(N)]
+
+
 @pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "continuous"])
 def test_loss_and_gradients_equal_a_float64_reference(space):
     """Loss and every gradient agree with the formula over the finished steps alone; waiting ones add nothing."""

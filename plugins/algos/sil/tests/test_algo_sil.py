@@ -40,6 +40,11 @@ def drawn(algorithm: SIL, obs: Obs) -> torch.Tensor:
     return algorithm.act(obs, 0.0).extras["raw"]
 
 
+def acting(algorithm: SIL) -> torch.Tensor:
+    """The parameters of the networks themselves, by which the policy acts, side by side."""
+    return torch.cat([parameter.detach().flatten() for parameter in parameters(algorithm).values()])
+
+
 @pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "continuous"])
 @pytest.mark.parametrize("objective", ["a2c", "ppo"])
 def test_on_policy_loss_equals_a_float64_reference(space, objective):
@@ -131,17 +136,20 @@ def test_both_kinds_of_updates_train_the_same_parameters(epochs, minibatches):
     algorithm.learn(Once(experience), 0.0)
     assert algorithm.learner.updates == algorithm.imitator.updates == 2 * (epochs * minibatches + 4)
     assert first_difference(algorithm.learner.state_dict(), algorithm.imitator.state_dict()) is None
-    flat = torch.cat([parameter.detach().flatten() for parameter in parameters(algorithm).values()])
-    assert torch.equal(flat, algorithm.learner.flat)
+    assert torch.equal(acting(algorithm), algorithm.learner.flat)
 
 
 def test_before_an_episode_has_ended_nothing_is_imitated():
-    """Updates of zero gradient would shrink the optimiser's moments, and so lengthen the next steps; a resume knows."""
+    """Updates of zero gradient would shrink the optimiser's moments, and so lengthen the next steps; a resume knows.
+
+    The networks act by what was learned from rollouts meanwhile.
+    """
     algorithm, resumed = sil(imitations=4), sil(imitations=4)
     experience = random_rollout(algorithm)
     experience.terminated, experience.truncated = torch.zeros(2, T, N, dtype=torch.bool)
     algorithm.learn(Once(experience), 0.0)
     assert algorithm.learner.updates == 1
+    assert torch.equal(acting(algorithm), algorithm.learner.flat)
     resumed.past.load_state_dict(algorithm.past.state_dict())
     assert not resumed.past.ready
     algorithm.learn(Once(random_rollout(algorithm)), 0.0)
@@ -183,6 +191,8 @@ def test_a2c_takes_the_rollout_whole_and_once():
     ppo = SILConfig(objective="ppo", epochs=2, minibatches=4, horizon=5)
     assert [path for path, _ in ppo.problems(spec)] == ["minibatches"]
     assert [path for path, _ in SILConfig(capacity=10).problems(spec)] == ["capacity"]
+    single = SILConfig(horizon=1, normalize_advantage=True)
+    assert [path for path, _ in single.problems({"env": EnvConfig()})] == ["normalize_advantage"]
 
 
 def test_recurrent_networks_imitate_single_steps_from_stored_states():

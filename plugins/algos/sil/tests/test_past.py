@@ -34,6 +34,15 @@ def test_returns_come_with_the_end_of_the_episode():
     assert ring.steps["priority"][:4, 0].tolist() == [3.0, 4.0, 4.0, 0.0]
 
 
+def test_abandoned_steps_are_never_drawn():
+    """Where 1 and 2 belong to an episode that did not go on, the next one's end is not theirs."""
+    ring = past()
+    add(ring, [1.0, 2.0], [0, 0])
+    ring.abandon()
+    add(ring, [4.0, 8.0], [1, 0])
+    assert ring.steps["priority"][:4, 0].tolist() == [0.0, 0.0, 4.0, 0.0]
+
+
 def test_priority_is_the_gain_to_its_exponent():
     """Returns 3, 4, 4 against values of 3 gain 0, 1, 1; the first is kept at the smallest gain, 1e-6."""
     ring = past(exponent=0.5)

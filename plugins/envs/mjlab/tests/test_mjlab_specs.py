@@ -31,11 +31,11 @@ def test_a_spec_says_what_mjlab_does(path):
         "lam": "lam",
         "clip": "clip_param",
         "value_clip": "clip_param",
-        "value_coefficient": "value_loss_coef",
         "entropy": "entropy_coef",
         "max_grad_norm": "max_grad_norm",
     }.items():
         assert getattr(algorithm, ours) == ppo[name], ours
+    assert algorithm.value_coefficient == 2 * ppo["value_loss_coef"]  # Ours weighs half the squared error.
     for role in ("actor", "critic"):
         network = spec.networks[role].config
         assert list(network.hidden) == list(theirs[role]["hidden_dims"])

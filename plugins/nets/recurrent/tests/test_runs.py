@@ -126,6 +126,12 @@ def test_windows_have_to_fill_the_rollout(override: str, message: str) -> None:
         slmk.load(SPEC, [override])
 
 
+def test_segments_of_an_algorithm_are_no_windows() -> None:
+    """``ppo_brax`` cuts rollouts into segments of its own, whatever the networks' windows are."""
+    algorithm = {"name": "ppo_brax", "unroll_length": 5, "unrolls": 3, "minibatches": 3}
+    assert slmk.load(SPEC | {"algorithm": algorithm}).algorithm.config.horizon == 15
+
+
 def test_single_transitions_of_a_replay_are_refused() -> None:
     """A recurrent network needs sequences, which the memory has to be told."""
 

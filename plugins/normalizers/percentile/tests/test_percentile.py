@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from slmk_normalizer_percentile import PercentileConfig
 from slmk_normalizer_percentile.percentile import Percentile
@@ -61,3 +62,5 @@ def test_a_range_without_width_is_a_problem() -> None:
     """``low`` must be below ``high``."""
     assert [path for path, _ in PercentileConfig(low=0.5, high=0.5).problems({})] == ["low"]
     assert not list(PercentileConfig().problems({}))
+    with pytest.raises(ValidationError, match="less than 1"):
+        PercentileConfig(decay=1.0)  # It would stay where it is, which is nowhere.

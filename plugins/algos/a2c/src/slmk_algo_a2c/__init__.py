@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -45,6 +45,11 @@ class A2CConfig(AlgorithmConfig):
     """Continuous actions: a learned standard deviation, one the network gives, or that squashed into the bounds."""
     log_std_init: float = 0.0
     """Initial log standard deviation of continuous actions."""
+
+    def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """A deviation of advantages needs two of them."""
+        if self.normalize_advantage and "env" in spec and self.horizon * spec["env"].num_envs < 2:
+            yield "normalize_advantage", "a rollout of a single transition (horizon × num_envs) has no deviation"
 
 
 @hookimpl

@@ -55,6 +55,10 @@ class A2C(ActorCritic):
         explained = explained_variance(data["returns"], data["value"])
         return self.learner.metrics() | {"value/explained_variance": explained}
 
+    def abandon(self) -> None:
+        """The running episodes do not go on, and so their returns do not either."""
+        self.scaler.abandon()
+
     @torch.no_grad()
     def prepare(self, rollout: Transition) -> Rollout:
         """Everything the loss needs of a (T, N) rollout, cut into samples."""

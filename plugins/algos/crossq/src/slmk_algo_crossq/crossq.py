@@ -7,9 +7,10 @@ from torch import Tensor
 from slmk import Act, Adam, EnvInfo, Learner, Metrics, Objective, Obs, Parts, Role
 from slmk.protocols import Memory
 from slmk.toolbox.pacing import Pace
-from slmk.toolbox.scaling import weighted_mean
+from slmk.toolbox.returns import bootstrapped
+from slmk.toolbox.scaling import weighted_average, weighted_mean
 from slmk.toolbox.schedules import at
-from slmk.toolbox.soft import Batch, batch_of, bootstrapped, soft_roles
+from slmk.toolbox.soft import Batch, batch_of, soft_roles
 from slmk.toolbox.soft_actors import SoftActor, smallest
 from slmk.windows import joined
 from slmk_algo_crossq import CrossQConfig
@@ -91,7 +92,7 @@ class CrossQ:
         """SAC's: E[α log π(a|s) − min Q(s, a)], with critics that use their running statistics."""
         value, entropy = self.actor.value(self.model, batch["obs"], noise[0])
         loss = -weighted_mean(value, batch["weight"])
-        return loss, {"loss/actor": loss, "policy/entropy": weighted_mean(entropy, batch["weight"])}
+        return loss, {"loss/actor": loss, "policy/entropy": weighted_average(entropy, batch["weight"])}
 
     def value(self, obs: Obs) -> Tensor:
         """The soft value (N,): exact for discrete actions, of the most likely one before tanh for continuous ones."""

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from slmk import Act, Adam, Average, EnvInfo, Learner, Metrics, Model, Objective, Obs, Parts, Role, Sample
 from slmk.protocols import Memory
 from slmk.toolbox.pacing import Pace
+from slmk.toolbox.returns import bootstrapped
 from slmk.toolbox.scaling import weighted_mean
 from slmk.toolbox.schedules import at
 from slmk.toolbox.values import EpsilonGreedy, ValuePolicy, value_head, value_policy
@@ -73,7 +74,7 @@ class DQN:
     def loss(self, batch: Sample) -> tuple[Tensor, Metrics]:
         """The weighted error of the values of the actions taken, against one-step or n-step targets."""
         value = self.head.pick(self.values(self.model, batch.obs), batch.action)
-        target = batch.reward + batch.discount * ~batch.terminated * self.following(batch.next_obs)
+        target = bootstrapped(batch.reward, batch.discount, batch.terminated, self.following(batch.next_obs))
         error = value - target
         clips = self.config.loss == "huber"
         penalty = F.huber_loss(value, target, reduction="none") if clips else 0.5 * error.square()

@@ -73,6 +73,10 @@ class PPO(ActorCritic):
             metrics["update/lr"] = self.rate.value.clone()
         return self.learner.metrics() | metrics
 
+    def abandon(self) -> None:
+        """The running episodes do not go on, and so their returns do not either."""
+        self.scaler.abandon()
+
     def minibatches(self, size: int) -> Tensor:
         """A random permutation of all samples (or windows) as (minibatches, size / minibatches) indices."""
         order = torch.randperm(size, generator=self.generator, device=self.generator.device)

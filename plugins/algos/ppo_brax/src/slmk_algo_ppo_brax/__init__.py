@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from slmk import (
     AlgorithmConfig,
@@ -26,9 +28,10 @@ class PPOBraxConfig(AlgorithmConfig):
     memory: ClassVar = "take"
     roles: ClassVar = ("actor", "critic")
     normalizers: ClassVar = ("obs",)
+    windowed: ClassVar = False
 
-    unroll_length: PositiveInt = 30
-    """Vector steps of each segment (L), over which advantages are estimated."""
+    unroll_length: Annotated[int, Field(gt=1)] = 30
+    """Vector steps of each segment (L), over which advantages are estimated. Recurrent networks unroll over it."""
     unrolls: PositiveInt = 16
     """Consecutive segments of each environment in a rollout; Brax has batch_size × num_minibatches / num_envs."""
     epochs: PositiveInt = 16

@@ -61,6 +61,11 @@ class Reinforce(PolicyBased):
         self.model.observe(rollout.obs)
         return self.learner.metrics() | {"steps/finished": data["weight"].sum() / rollout.reward.numel()}
 
+    def abandon(self) -> None:
+        """The running episodes do not go on: their steps have no return, and never count."""
+        if self.waiting:
+            self.waiting[-1]["done"][-1] = True
+
     @torch.no_grad()
     def prepare(self, rollout: Transition) -> Steps:
         """The kept steps and the new ones with their return, and with weight 1 where it has just become known."""

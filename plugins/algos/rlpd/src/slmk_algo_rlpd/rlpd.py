@@ -12,9 +12,10 @@ from torch import Tensor
 from slmk import Act, Average, EnvInfo, Learner, Metrics, Objective, Obs, Parts, Role
 from slmk.protocols import Memory
 from slmk.toolbox.pacing import Pace
-from slmk.toolbox.scaling import weighted_mean
+from slmk.toolbox.returns import bootstrapped
+from slmk.toolbox.scaling import weighted_average, weighted_mean
 from slmk.toolbox.schedules import at
-from slmk.toolbox.soft import Batch, batch_of, bootstrapped, soft_roles
+from slmk.toolbox.soft import Batch, batch_of, soft_roles
 from slmk.toolbox.soft_actors import SoftActor, average, smallest
 from slmk_algo_rlpd import RLPDConfig
 
@@ -98,7 +99,7 @@ class RLPD:
         obs, weight = batch["obs"], batch["weight"]
         value, entropy = self.actor.value(self.model, obs, noise[0], over=average)
         loss = -weighted_mean(value, weight)
-        return loss, {"loss/actor": loss, "policy/entropy": weighted_mean(entropy, weight)}
+        return loss, {"loss/actor": loss, "policy/entropy": weighted_average(entropy, weight)}
 
     def value(self, obs: Obs) -> Tensor:
         """The soft value (N,): exact for discrete actions, of the most likely one before tanh for continuous ones."""

@@ -7,9 +7,10 @@ from torch import Tensor
 from slmk import Act, Average, EnvInfo, Learner, Metrics, Objective, Obs, Parts, Role
 from slmk.protocols import Memory
 from slmk.toolbox.pacing import Pace
-from slmk.toolbox.scaling import weighted_mean
+from slmk.toolbox.returns import bootstrapped
+from slmk.toolbox.scaling import weighted_average, weighted_mean
 from slmk.toolbox.schedules import at
-from slmk.toolbox.soft import Batch, batch_of, bootstrapped, soft_roles
+from slmk.toolbox.soft import Batch, batch_of, soft_roles
 from slmk.toolbox.soft_actors import SoftActor
 from slmk_algo_sac import SACConfig
 
@@ -81,7 +82,7 @@ class SAC:
         """Eq. 7 and 9: the soft value with its sign changed, E[α log π(a|s) − Q(s, a)]."""
         value, entropy = self.actor.value(self.model, batch["obs"], noise[0])
         loss = -weighted_mean(value, batch["weight"])
-        return loss, {"loss/actor": loss, "policy/entropy": weighted_mean(entropy, batch["weight"])}
+        return loss, {"loss/actor": loss, "policy/entropy": weighted_average(entropy, batch["weight"])}
 
     def value(self, obs: Obs) -> Tensor:
         """The soft value (N,): exact for discrete actions, of the most likely one before tanh for continuous ones."""

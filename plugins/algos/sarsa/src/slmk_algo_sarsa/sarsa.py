@@ -61,6 +61,10 @@ class SARSA:
         self.model.observe(rollout.obs)
         return self.learner.metrics()
 
+    def abandon(self) -> None:
+        """The running episodes do not go on, and so their returns do not either."""
+        self.scaler.abandon()
+
     @torch.no_grad()
     def prepare(self, rollout: Transition, progress: float) -> Rollout:
         """What the values of a (T, N) rollout's actions should be, cut into samples."""

@@ -90,10 +90,15 @@ class SILConfig(AlgorithmConfig):
             for name in ("epochs", "minibatches"):
                 if getattr(self, name) > 1:
                     yield name, "the objective a2c is right at the acting policy alone: one pass over the whole rollout"
-        if "env" in spec and self.horizon * spec["env"].num_envs % self.minibatches:
+        if "env" not in spec:
+            return
+        size = self.horizon * spec["env"].num_envs
+        if size % self.minibatches:
             yield "minibatches", f"the rollout does not split into {self.minibatches} parts"
-        if "env" in spec and self.capacity < self.horizon * spec["env"].num_envs:
+        if self.capacity < size:
             yield "capacity", f"{self.capacity} steps do not hold one rollout"
+        if self.normalize_advantage and size < 2:
+            yield "normalize_advantage", "a rollout of a single transition (horizon × num_envs) has no deviation"
 
 
 @hookimpl

@@ -69,6 +69,11 @@ class Past:
         self.next = (self.next + horizon) % self.rows
         self._find_returns(horizon)
 
+    def abandon(self) -> None:
+        """The running episodes do not go on, and the returns of their steps are never found."""
+        if self.steps:
+            self.steps["done"][(self.next - 1) % self.rows] = True
+
     def sample(self, batch_size: int, generator: torch.Generator) -> dict[str, Any]:
         """Draw steps: ``obs``, what was added besides, ``returns``, ``weight`` and their place ``index``; (B, …) each.
 

@@ -27,7 +27,8 @@ Steps = dict[str, Any]
 class SIL(ActorCritic):
     """An on-policy update on each rollout, then updates that make past actions likelier which paid unexpectedly well.
 
-    Both kinds train the same parameters with one optimiser: `learner` and `imitator` hand its state to each other.
+    Both kinds train the same parameters with one optimiser: `learner` and `imitator` hand its state to each other. The
+    networks' own parameters are those of `imitator`, as it was made last.
     """
 
     @staticmethod
@@ -68,6 +69,7 @@ class SIL(ActorCritic):
         for _ in range(config.epochs):
             for index in self.minibatches(self.model.windows.count(rollout.reward.numel())):
                 self.learner.step(data, index, lr=lr, clip=clip, entropy=entropy)
+        self.imitator.load_state_dict(self.learner.state_dict())  # On whose vector the networks lie.
         # Processes of a world make the same updates: all begin when one of them has something to imitate.
         self.imitates = self.imitates or world.any_of(self.past.ready)
         if self.imitates:
@@ -78,13 +80,16 @@ class SIL(ActorCritic):
         return self.learner.metrics() | imitation | {"value/explained_variance": explained}
 
     def imitate(self, lr: float, strength: float) -> None:
-        """M updates from the past, with the optimiser's state of the rollout's own and on to it."""
-        self.imitator.load_state_dict(self.learner.state_dict())
+        """M updates from the past, which leave their state to those on the next rollout."""
         for _ in range(self.config.imitations):
             batch = self.past.sample(self.config.imitation_batch, self.generator)
             told = self.imitator.step(batch, lr=lr, strength=strength)
             self.past.feedback(batch["index"], told["gain"])
         self.learner.load_state_dict(self.imitator.state_dict())
+
+    def abandon(self) -> None:
+        """The running episodes do not go on: their steps have no return to imitate."""
+        self.past.abandon()
 
     def minibatches(self, size: int) -> Tensor:
         """A random permutation of all samples (or windows) as (minibatches, size / minibatches) indices."""

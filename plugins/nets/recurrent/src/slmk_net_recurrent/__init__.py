@@ -19,7 +19,7 @@ class RecurrentConfig(NetworkConfig):
     """Width of the cell's output. What is carried from step to step is as wide for a GRU, twice that for an LSTM."""
     window: PositiveInt = 16
     """Steps through which gradients flow in training on rollouts; the algorithm's horizon is a multiple of it. Sampled
-    sequences have their length from the memory instead."""
+    sequences have their length from the memory instead, and those of ``ppo_brax`` from its `unroll_length`."""
     encoder: tuple[PositiveInt, ...] = (64,)
     """Widths of the layers before the cell; empty for none."""
     head: tuple[PositiveInt, ...] = ()
@@ -45,6 +45,8 @@ class RecurrentConfig(NetworkConfig):
     def _window_problems(self, spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """A rollout is cut once, for all roles, into windows that fill its horizon and every minibatch."""
         networks, algorithm, env = (spec.get(section) for section in ("network", "algorithm", "env"))
+        if algorithm is not None and not algorithm.windowed:
+            return
         windows = {config.window for config in (networks or {}).values() if isinstance(config, RecurrentConfig)}
         horizon, minibatches = getattr(algorithm, "horizon", 1), getattr(algorithm, "minibatches", 1)
         if len(windows) > 1:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from slmk import Component, Fraction, NormalizerConfig, Positive, hookimpl
 
@@ -17,7 +19,7 @@ class PercentileConfig(NormalizerConfig):
     """Lower end of the range, as a share of the data."""
     high: Fraction = 0.95
     """Upper end of the range, as a share of the data."""
-    decay: Fraction = 0.99
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the moving averages of both ends, per update."""
     floor: Positive = 1.0
     """The least divisor, so that small returns (and their noise) are not blown up."""
