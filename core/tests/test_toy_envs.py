@@ -1,5 +1,7 @@
 """The toy environments keep the contract and have the answers that their docstring states."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from slmk.testing.env_checks import (
     check_env_final_obs,
     check_env_keeps_tensors,
     check_env_no_phantom_step,
+    check_env_rows_and_seeds_differ,
     check_env_state_round_trip,
     random_actions,
 )
@@ -161,6 +164,88 @@ def test_checks_catch_an_environment_that_uses_its_buffer_again():
         check_env_keeps_tensors(Reuser)
 
 
+def toy(kind, num_envs, seed, name="toy-continuous"):
+    """A class derived from that of the toys."""
+    return kind(TASKS[name], ToyConfig(num_envs=num_envs), device=torch.device("cpu"), seed=seed)
+
+
+class Scribbler(ToyEnv):
+    """Breaks the contract by writing into its action."""
+
+    def step(self, action):
+        """Act, and leave zeros."""
+        step = super().step(action)
+        action.zero_()
+        return step
+
+
+def test_checks_catch_an_environment_that_writes_into_its_action():
+    """The memory would store what is left of it."""
+    with pytest.raises(AssertionError, match="wrote into its action"):
+        check_env_keeps_tensors(lambda num_envs, seed: toy(Scribbler, num_envs, seed))
+
+
+class Copies:
+    """Breaks the contract: all rows are one and the same environment, which acts by the first action."""
+
+    def __init__(self, env, num_envs):
+        self.env, self.num_envs = env, num_envs
+        self.info = dataclasses.replace(env.info, num_envs=num_envs)
+
+    def reset(self, seed=None):
+        """The first observation, in each row."""
+        return self.all(self.env.reset(seed))
+
+    def step(self, action):
+        """One step, in each row."""
+        step = self.env.step(action[:1])
+        ends = (x.expand(self.num_envs).clone() for x in (step.reward, step.terminated, step.truncated))
+        return Step(self.all(step.obs), self.all(step.final_obs), *ends)
+
+    def all(self, obs):
+        """Every row is the first."""
+        return {name: x.expand(self.num_envs, *x.shape[1:]).clone() for name, x in obs.items()}
+
+    def close(self):
+        """Nothing."""
+
+
+class Walk(ToyEnv):
+    """Adds up its actions from 0 on: nothing is random, and no seed has a meaning."""
+
+    def reset(self, seed=None):
+        """Start at 0."""
+        self.place = torch.zeros(self.info.num_envs, 1)
+        return {"obs": self.place.clone()}
+
+    def step(self, action):
+        """Move."""
+        self.place += action
+        obs, rest = {"obs": self.place.clone()}, torch.zeros(len(action))
+        return Step(obs, obs, rest, rest.bool(), rest.bool())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda num_envs, seed: Copies(make_toy("toy-continuous", 1, seed), num_envs), "one and the same"),
+        (lambda num_envs, seed: make_toy("toy-continuous", num_envs, 0), "the seed is ignored"),
+        (lambda num_envs, seed: Copies(make_toy("toy-continuous", 1, 0), num_envs), "one and the same"),
+        (lambda num_envs, seed: Copies(toy(Walk, 1, seed), num_envs), "act by its own actions"),
+    ],
+    ids=["one chance for all rows", "one for all seeds", "one for both", "one action for all rows"],
+)
+def test_checks_catch_rows_and_seeds_that_are_all_the_same(make, message):
+    """A simulator that has one generator for all rows, or none that is seeded, or looks at one action only."""
+    with pytest.raises(AssertionError, match=message):
+        check_env_rows_and_seeds_differ(make)
+
+
+def test_a_task_without_chance_may_be_the_same_for_all_seeds():
+    """Where rows act alike they see the same, which is as it has to be."""
+    check_env_rows_and_seeds_differ(lambda num_envs, seed: toy(Walk, num_envs, seed))
+
+
 class Forgetful(ToyEnv):
     """Breaks the contract by leaving the elapsed steps out of its state."""
 
@@ -172,8 +257,5 @@ class Forgetful(ToyEnv):
 def test_checks_catch_state_that_is_not_complete():
     """An environment that claims exact state, but forgets how far its episode is, is found."""
 
-    def make(num_envs, seed):
-        return Forgetful(TASKS["toy-truncating"], ToyConfig(num_envs=num_envs), device=torch.device("cpu"), seed=seed)
-
     with pytest.raises(AssertionError, match="after restoring the state differs"):
-        check_env_state_round_trip(make)
+        check_env_state_round_trip(lambda num_envs, seed: toy(Forgetful, num_envs, seed, "toy-truncating"))

@@ -7,7 +7,7 @@ with words about what is wrong. Give it short episodes (tens of steps): checks o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ __all__ = [
     "check_env_keeps_tensors",
     "check_env_metrics",
     "check_env_no_phantom_step",
+    "check_env_rows_and_seeds_differ",
     "check_env_same_seed_same_steps",
     "check_env_shapes_and_types",
     "check_env_state_round_trip",
@@ -94,11 +95,43 @@ def check_env_same_seed_same_steps(make: MakeEnv) -> None:
         env.close()
 
 
+def check_env_rows_and_seeds_differ(make: MakeEnv) -> None:
+    """Where chance has a part, it is another one in each row and for each seed; and each row acts by its own actions.
+
+    Chance shows where rows that act alike differ, or episodes begin in several ways, or a reset does not repeat what
+    came before. A task without chance passes. One that is not random, and yet shows what looks like chance, has to
+    leave this promise out: ``skip = {"rows_and_seeds_differ": "the reason"}`` in its contract class.
+    """
+    one, other = make(4, 3), make(4, 8)
+    own = list(islice(random_actions(one.info), 4 * _STEPS))
+    alike = [action[:1].expand_as(action).clone() for action in own]
+    story: list[list[_Seen]] = []
+    rows = seeds = False
+    for mine, others in zip(_seen(one, alike), _seen(other, alike), strict=True):
+        story.append(mine)
+        rows, seeds = rows or len(set(mine)) > 1, seeds or mine != others
+        if rows and seeds:
+            break
+    chance = rows or seeds or _begins_in_several_ways(story) or story != [*_seen(one, alike)]
+    moved = chance or _moves_rows_apart(one, own)
+    one.close()
+    other.close()
+    assert rows or not chance, "all rows are one and the same environment, of the same chance; draw for each of them"
+    assert seeds or not chance, "two seeds give the same steps, though chance has a part in them: the seed is ignored"
+    assert moved, "rows that act differently see the same: each row has to act by its own actions"
+
+
 def check_env_keeps_tensors(make: MakeEnv) -> None:
-    """No tensor that was returned changes later, and none is handed out twice as two different values."""
+    """No tensor that was returned changes later, none is handed out twice as two different values, no action changes.
+
+    The action is stored with the transition: who writes into it, or lets a simulator do so, has to copy it.
+    """
     env = make(4, 0)
     kept = [(value, value.clone()) for value in env.reset().values()]
-    for step in _steps(env, 2 * _STEPS):
+    for action in islice(random_actions(env.info), 2 * _STEPS):
+        before = action.clone()
+        step = env.step(action)
+        assert torch.equal(action, before), "step() wrote into its action; copy it where a simulator does"
         values = (*step.obs.values(), *step.final_obs.values(), step.reward, step.terminated, step.truncated)
         kept += [(value, value.clone()) for value in values]
     env.reset()
@@ -202,6 +235,7 @@ ENV_CHECKS: tuple[Callable[[MakeEnv], None], ...] = (
     check_env_info,
     check_env_shapes_and_types,
     check_env_same_seed_same_steps,
+    check_env_rows_and_seeds_differ,
     check_env_keeps_tensors,
     check_env_final_obs,
     check_env_no_phantom_step,
@@ -242,6 +276,36 @@ def _steps_until(env: Env, episodes: int) -> Iterator[Step]:
         if ended >= episodes:
             return
     assert ended, f"no episode ended within {_MAX_STEPS} steps; give the check an environment with short episodes"
+
+
+_Seen = tuple[int, int, int, bool]
+"""What a row sees in one moment: digests of observation, last observation and reward, and whether an episode begins."""
+
+
+def _seen(env: Env, actions: Iterable[Tensor]) -> Iterator[list[_Seen]]:
+    """What each row sees from a reset on."""
+    yield [(first, 0, 0, True) for first in _digests(env.reset().values())]
+    for action in actions:
+        step = env.step(action)
+        seen = (step.obs.values(), step.final_obs.values(), (step.reward, step.terminated))
+        yield list(zip(*map(_digests, seen), (step.terminated | step.truncated).tolist(), strict=True))
+
+
+def _digests(values: Iterable[Tensor]) -> list[int]:
+    """One number for all that belongs to a row, for each row."""
+    parts = ([row.numpy().tobytes() for row in value.cpu()] for value in values)
+    return [hash(row) for row in zip(*parts, strict=True)]
+
+
+def _begins_in_several_ways(story: list[list[_Seen]]) -> bool:
+    """Whether two episodes of one row have different first observations."""
+    return any(len({first for first, _, _, begins in row if begins}) > 1 for row in zip(*story, strict=True))
+
+
+def _moves_rows_apart(env: Env, actions: Sequence[Tensor]) -> bool:
+    """Whether rows with actions of their own come to see different things; true also where no action has an effect."""
+    story = [*_seen(env, actions)]
+    return any(len(set(moment)) > 1 for moment in story) or story == [*_seen(env, actions[::-1])]
 
 
 def _moved(before: Obs, step: Step, row: int) -> bool:

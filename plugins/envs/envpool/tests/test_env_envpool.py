@@ -163,6 +163,16 @@ def test_threads_do_not_change_the_steps():
         ({"id": "CartPole-v1", "options": {"gravity": 1.0}}, "env.options.gravity", "has no such option"),
         ({"id": "Pong-v5", "options": {"num_threads": 4}}, "env.options.num_threads", "set env.num_threads"),
         ({"id": "Pong-v5", "options": {"stack_num": "four"}}, "env", "EnvPool cannot create"),
+        (
+            {"id": "Pong-v5", "evaluation_options": {"episodic_lief": False}},
+            "env.evaluation_options.episodic_lief",
+            "did you mean 'episodic_life'",
+        ),
+        (
+            {"id": "Pong-v5", "evaluation_options": {"episodic_life": "no"}},
+            "env.evaluation_options",
+            "EnvPool cannot create",
+        ),
         ({"id": "TicTacToe-v1"}, "env.id", "several players"),
         ({"id": "CheetahRun-v1", "groups": {"state": ("positions",)}}, "env.groups.state", "did you mean 'position'"),
     ],
@@ -174,6 +184,13 @@ def test_what_cannot_be_made_is_one_problem_of_the_spec(options, path, words):
     (problem,) = caught.value.problems
     assert problem.path == path
     assert words in str(problem)
+
+
+def test_options_for_evaluation_are_named_there_in_evaluation_too():
+    """Where they have replaced those for training, a mistake still has the path of the key that it was written at."""
+    config = EnvPoolConfig(id="Pong-v5", evaluation_options={"episodic_lief": False}).for_evaluation(2)
+    with pytest.raises(SpecError, match=r"^env\.evaluation_options\.episodic_lief: "):
+        EnvPoolEnv(config, device=torch.device("cpu"), seed=0)
 
 
 def test_pictures_cannot_be_joined():

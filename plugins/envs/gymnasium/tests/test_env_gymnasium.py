@@ -14,6 +14,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from slmk.errors import CheckpointError, RunError, SpecError
+from slmk.testing.checkpoints import through_a_file
 from slmk.testing.env_checks import ENV_CHECKS, check_env_state_round_trip, random_actions
 from slmk_env_gymnasium import GymnasiumConfig, choose
 from slmk_env_gymnasium.backend import GymnasiumEnv
@@ -113,7 +114,53 @@ class Strict(gym.Env):
         return {"mask": np.concatenate(self.masks)}
 
 
+class Scribbler(gym.Env):
+    """Takes actions in double precision within ±0.1 only, and writes into them."""
+
+    observation_space = spaces.Box(-1, 1, (1,))
+    action_space = spaces.Box(-0.1, 0.1, (1,), np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        """Draw a first observation."""
+        super().reset(seed=seed)
+        return self.np_random.random(1, np.float32), {}
+
+    def step(self, action):
+        """Leave zeros."""
+        assert self.action_space.contains(action)
+        action *= 0
+        return self.np_random.random(1, np.float32), 0.0, False, False, {}
+
+
+class Scribbler32(Scribbler):
+    """Shares the memory of its actions with whoever has them as float32."""
+
+    action_space = spaces.Box(-1, 1, (1,))
+
+
+class Forgetting(gym.Env):
+    """Has a mask in the info of resets only."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (1,)), spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        """With a mask."""
+        return np.zeros(1, np.float32), {"mask": np.ones(2)}
+
+    def step(self, action):
+        """Without."""
+        return np.zeros(1, np.float32), 0.0, False, False, {"steps": 1}
+
+
 gym.register("SlmkSampler-v0", entry_point=Sampler)
+gym.register("SlmkScribbler-v0", entry_point=Scribbler)
+gym.register("SlmkScribbler32-v0", entry_point=Scribbler32)
+gym.register("SlmkForgetting-v0", entry_point=Forgetting)
+gym.register(
+    "SlmkBlackjack-v0",
+    entry_point="gymnasium.envs.toy_text.blackjack:BlackjackEnv",
+    additional_wrappers=(gym.wrappers.FlattenObservation.wrapper_spec(),),
+)
 gym.register("SlmkStrict-v0", entry_point=Strict)
 gym.register("SlmkBits-v0", entry_point=Bits)
 for autoreset in AutoresetMode:
@@ -142,6 +189,7 @@ CONTRACT = [
     ("Ant-v5", "sync", True),
     ("SlmkSampler-v0", "sync", False),
     ("SlmkBits-v0", "sync", True),
+    ("SlmkBlackjack-v0", "sync", True),
     ("SlmkVectorSameStep-v0", "native", False),
     ("SlmkVectorDisabled-v0", "native", False),
 ]
@@ -212,6 +260,96 @@ def test_native_cartpole_has_the_physics_of_gymnasium(options):
         assert np.array_equal(step.truncated.numpy(), truncated)
         ended += terminated.sum()
     assert ended > 50
+
+
+@pytest.mark.parametrize("id", ["SlmkScribbler-v0", "SlmkScribbler32-v0"])
+def test_an_action_stays_as_it_was(id):
+    """What a memory is about to store is not the array into which the environment writes."""
+    env = make(id, vectorization="sync")
+    env.reset()
+    action = torch.full((4, 1), 0.05)
+    env.step(action)
+    assert torch.equal(action, torch.full((4, 1), 0.05))
+
+
+def test_the_bounds_of_actions_are_within_those_of_the_environment():
+    """The float32 nearest to 0.1 is 0.100000001, which is not allowed; the next one below it is."""
+    env = make("SlmkScribbler-v0", 1, vectorization="sync")
+    low, high = env.info.action_space.low, env.info.action_space.high
+    assert float(high[0]) == -float(low[0]) == pytest.approx(0.1, rel=1e-7)
+    assert float(high[0]) < 0.1
+    env.reset()
+    for bound in (low, high):
+        env.step(torch.from_numpy(bound)[None])
+
+
+OLD = """
+import os
+from pathlib import Path
+import gymnasium
+import numpy as np
+
+class Old(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (1,)), gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        if seed is not None:
+            self.random = np.random.RandomState(seed)
+        return self.random.random_sample(1), {}
+
+    def step(self, action):
+        return self.random.random_sample(1), 0.0, False, False, {}
+
+    def close(self):
+        with Path(os.environ["SLMK_CLOSED"]).open("a") as file:
+            print(os.getpid(), file=file)
+
+def vector(num_envs):
+    from gymnasium.vector import AutoresetMode, SyncVectorEnv
+    return SyncVectorEnv([Old] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+
+gymnasium.register("SlmkOld-v0", Old, vector_entry_point=vector)
+"""
+"""In a file of its own, since worker processes import it."""
+
+
+@pytest.fixture
+def old(tmp_path, monkeypatch):
+    """The id of an environment that takes seeds of 32 bits only, and the file in which it notes that it is closed."""
+    (tmp_path / "slmk_old.py").write_text(OLD)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("SLMK_CLOSED", str(tmp_path / "closed"))
+    return "slmk_old:SlmkOld-v0", tmp_path / "closed"
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async", "native"])
+def test_seeds_that_an_environment_refuses_are_cut_to_31_bits(old, vectorization):
+    """Those of a run have 63: of 2^61 + 5 there are 5 left for the first environment and 6 for the second."""
+    env = make(old[0], 2, seed=2**61 + 5, vectorization=vectorization)
+    expected = [np.random.RandomState(seed).random_sample(1).astype(np.float32) for seed in (5, 6)]
+    assert np.array_equal(env.reset()["obs"].numpy(), expected)
+    env.close()
+
+
+def test_an_error_that_has_other_reasons_than_the_seed_is_not_hidden(old):
+    """A negative seed is wrong in any number of bits."""
+    with pytest.raises(ValueError, match="Seed must be between"):
+        make(old[0], 1, vectorization="sync").reset(-1)
+
+
+def test_workers_close_their_environments(old):
+    """Those that were only measured when others are made, and those in the end, each in the process that has it."""
+    id, closed = old
+    env = make(id, 3, vectorization="async")
+    pids = [process.pid for process, _ in env._simulation._workers]
+    probe = [int(pid) for pid in closed.read_text().split()]
+    assert set(pids).isdisjoint(probe)
+    env._simulation.rebuild()
+    measured = [int(pid) for pid in closed.read_text().split()][len(probe) :]
+    assert len(measured) == 3
+    assert set(measured) == set(pids)
+    env.close()
+    assert len(closed.read_text().split()) == len(probe) + 6
 
 
 @pytest.mark.parametrize("mode", ["SameStep", "Disabled"])
@@ -369,7 +507,15 @@ def test_the_mask_of_an_info_is_a_group():
 def test_a_mask_that_is_not_there_is_a_problem(env_id, words):
     """At the option that asks for it."""
     with pytest.raises(SpecError, match=rf"env\.mask: .*{words}"):
-        make(env_id, 2, mask="allowed", vectorization="sync").reset()
+        make(env_id, 2, mask="allowed", vectorization="sync")
+
+
+def test_a_mask_that_is_missing_in_a_step_fails_the_run():
+    """The spec was right so far, so that it is not to blame."""
+    env = make("SlmkForgetting-v0", 1, mask="mask", vectorization="sync")
+    env.reset()
+    with pytest.raises(RunError, match=r"the info of this step has no 'mask', which env\.mask names; it has steps"):
+        env.step(torch.zeros(1, dtype=torch.long))
 
 
 def test_what_was_measured_leaves_no_trace():
@@ -390,6 +536,12 @@ def test_what_was_measured_leaves_no_trace():
         ({"id": "Thing-v0", "imports": ("nowhere",)}, "env.imports", "No module named 'nowhere'"),
         ({"id": "Hopper-v5", "kwargs": {"helthy_reward": 1.0}}, "env.kwargs", "helthy_reward"),
         ({"id": "CartPole-v1", "kwargs": {"gravity": 1.0}}, "env.kwargs", "gravity"),
+        ({"id": "FrozenLake-v1", "kwargs": {"map_name": "9x9"}}, "env.kwargs", "KeyError: '9x9'"),
+        ({"id": "LunarLander-v3", "kwargs": {"gravity": 1.0}}, "env.kwargs", "gravity (current value: 1.0)"),
+        ({"id": "HalfCheetah-v5", "kwargs": {"xml_file": "no.xml"}}, "env.kwargs", "no.xml does not exist"),
+        ({"id": "SlmkStrict-v0"}, "env.kwargs", "missing 1 required positional argument: 'action_space'"),
+        ({"id": "CartPole-v1", "kwargs": {"max_episode_steps": 7}}, "env.kwargs.max_episode_steps", "set env.max_ep"),
+        ({"id": "CartPole-v1", "kwargs": {"render_mode": "human"}}, "env.kwargs.render_mode", "set env.render instead"),
         ({"id": "Blackjack-v1"}, "env.id", "the observation is a Tuple space"),
         ({"id": "Pendulum-v1", "vectorization": "native"}, "env.vectorization", "no native vectorisation"),
     ],
@@ -489,6 +641,22 @@ def test_state_is_exact_through_wrappers_of_gymnasium():
     )
     assert make("SlmkRescaled-v0", 1).info.exact_state
     assert not make("SlmkStacked-v0", 1).info.exact_state
+
+
+def test_lists_are_part_of_the_state():
+    """The cards of Blackjack go back into another game, which is another one until then."""
+    env, other = make("SlmkBlackjack-v0", 8, vectorization="sync"), make("SlmkBlackjack-v0", 8, 1, vectorization="sync")
+    assert not torch.equal(env.reset()["obs"], other.reset()["obs"])
+    other.load_state_dict(through_a_file(env.state_dict()))
+    for action, _ in zip(random_actions(env.info), range(10), strict=False):
+        assert torch.equal(env.step(action).final_obs["obs"], other.step(action).final_obs["obs"])
+
+
+def test_a_bug_in_an_environment_is_not_a_problem_of_the_spec():
+    """Without arguments to blame, the error comes through as it is."""
+    gym.register("SlmkBroken-v0", entry_point=lambda: {}["bug"])
+    with pytest.raises(KeyError, match="bug"):
+        make("SlmkBroken-v0", 1)
 
 
 def test_the_plugin_module_imports_nothing_heavy():

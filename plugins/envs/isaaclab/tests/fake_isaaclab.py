@@ -1,7 +1,8 @@
 """Modules with the names and signatures of Isaac Lab, whose environments count: what the plugin's tests run on.
 
 The signatures are those of the wheel ``isaaclab 2.3.2.post1`` (`AppLauncher`, `ManagerBasedRLEnv`, ``parse_cfg``), and
-of the repository at 3.0 for ``compute_final_obs`` and ``resolve_presets``. Physics there is none.
+of the repository at 3.0 for ``compute_final_obs``, ``resolve_presets`` and ``collect_presets``, which are here for
+configurations without parts. Physics there is none.
 """
 
 from __future__ import annotations
@@ -40,11 +41,23 @@ class Cfg:
     fall_at: float = 3.0
 
 
+class PresetCfg:
+    """A value to be chosen by name among the fields of a subclass."""
+
+
+@dataclass
+class FallCfg(PresetCfg):
+    default: float = 3.0
+    newton_mjwarp: float = 100.0
+    newton_kamino: float = 50.0
+
+
 @dataclass
 class Cfg3(Cfg):
     """As `ManagerBasedRLEnvCfg` of 3.0."""
 
     compute_final_obs: bool = False
+    fall_at: FallCfg | float = field(default_factory=FallCfg)
 
 
 class ManagerBasedRLEnv(gym.Env):
@@ -141,12 +154,14 @@ def install(monkeypatch, version=2):
     """Put the modules in the place of Isaac Lab's, with tasks of version 2 or 3, and return the names of these."""
     cfg = Cfg if version == 2 else Cfg3
     suffix = "-v0" if version == 2 else ""
-    for module in ("isaaclab", "isaaclab.app", "isaaclab_tasks", "isaaclab_tasks.utils"):
+    for module in ("isaaclab", "isaaclab.app", "isaaclab_tasks", "isaaclab_tasks.utils", "isaaclab_tasks.utils.hydra"):
         monkeypatch.setitem(sys.modules, module, ModuleType(module))
     sys.modules["isaaclab.app"].AppLauncher = AppLauncher
     utils = sys.modules["isaaclab_tasks.utils"]
     utils.load_cfg_from_registry = lambda task, key: gym.spec(task.split(":")[-1]).kwargs[key]()
     if version == 3:
+        hydra = sys.modules["isaaclab_tasks.utils.hydra"]
+        hydra.collect_presets, hydra.resolve_presets = collect_presets, resolve_presets
         utils.resolve_presets = resolve_presets
     registry = {name: spec for name, spec in gym.registry.items() if not name.startswith("Isaac-")}
     monkeypatch.setattr(gym.envs.registration, "registry", registry)
@@ -160,10 +175,16 @@ def install(monkeypatch, version=2):
         )
 
 
+def collect_presets(cfg, path=""):
+    """The choices of each value, by its path."""
+    return {name: vars(value) for name, value in vars(cfg).items() if isinstance(value, PresetCfg)}
+
+
 def resolve_presets(cfg, selected=()):
-    """Of two presets: the default, and one that falls late."""
-    for name in selected:
-        if name != "newton_mjwarp":
-            raise ValueError(f"Unknown preset: {name}")
-        cfg.fall_at = 100.0
+    """In each place the choice that is selected, or the default; names that no place has are passed over."""
+    for path, choices in collect_presets(cfg).items():
+        found = {name: choices[name] for name in selected if name in choices} or {"default": choices["default"]}
+        if len(set(found.values())) > 1:
+            raise ValueError(f"Conflicting global presets for '{path}': {', '.join(found)}")
+        setattr(cfg, path, next(iter(found.values())))
     return cfg

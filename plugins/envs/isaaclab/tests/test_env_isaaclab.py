@@ -145,7 +145,8 @@ def test_a_process_has_one_simulation(make):
         ({"overrides": {"sim.dtt": 0.1}}, "env.overrides.sim.dtt", "did you mean 'dt'"),
         ({"overrides": {"scene.num_envs": 1}}, "env.overrides.scene.num_envs", "set env.num_envs"),
         ({"presets": ("newton_mjwarp",)}, "env.presets", "Isaac Lab 3"),
-        ({"version": 3, "presets": ("newtn",)}, "env.presets", "Unknown preset: newtn"),
+        ({"version": 3, "presets": ("newton_mjwrap",)}, "env.presets", "did you mean 'newton_mjwarp'"),
+        ({"version": 3, "presets": ("newton_mjwarp", "newton_kamino")}, "env.presets", "Conflicting global presets"),
         ({"packages": ("no_such_tasks",)}, "env.packages", "no_such_tasks"),
     ],
 )

@@ -145,6 +145,29 @@ def test_logs_become_means_once_each():
     assert it.metrics() == {}
 
 
+def test_a_log_that_is_filled_for_ever_counts_at_every_step():
+    """Isaac Lab's hands make theirs once and set its values anew in each step: 1 to 4, then 5 and 6."""
+
+    class Hand(Counting):
+        def step(self, action):
+            outcome = super().step(action)
+            if "log" not in self.extras:
+                self.extras["log"] = {}
+            self.extras["log"]["consecutive_successes"] = torch.tensor(float(self.steps))
+            return outcome
+
+        def reset(self, *, seed=None):
+            self.count[:] = self.steps = 0
+            return self.obs(), self.extras
+
+    it = Adapter(Hand(), lambda obs, ended, extras: (obs, obs), device=CPU)
+    it.reset()
+    for steps, mean in ((4, 2.5), (2, 5.5)):
+        for _ in range(steps):
+            it.step(torch.zeros(N, 1))
+        assert it.metrics() == {"env/consecutive_successes": torch.tensor(mean)}
+
+
 def test_means_go_on_after_a_resume():
     """The sums are state; figures without a number are left out."""
     means, other = Means(CPU), Means(CPU)
@@ -169,10 +192,12 @@ class Scene:
 
 @dataclass
 class Config:
-    episode_length_s: float = 20.0
+    episode_length_s: float = 20
+    decimation: int = 4
     noise: bool = True
     scene: Scene = field(default_factory=Scene)
     rewards: dict[str, Term] = field(default_factory=lambda: {"alive": Term()})
+    limits: dict[str, float] = field(default_factory=lambda: {"low": 0})
 
 
 RESERVED = {"scene.num_envs": "set env.num_envs instead"}
@@ -189,8 +214,30 @@ def test_overrides_reach_dataclasses_and_dicts():
 
 
 @pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"decimation": 2.0}, 2),
+        ({"decimation": 3}, 3),
+        ({"episode_length_s": 2.5}, 2.5),
+        ({"episode_length_s": 2}, 2.0),
+        ({"limits.low": 1.0}, 1),
+        ({"limits.low": 0.5}, 0.5),
+    ],
+)
+def test_numbers_get_the_type_that_their_field_declares(overrides, expected):
+    """Whatever their defaults are written as; an entry of a dict, which declares nothing, may be any number."""
+    cfg = Config()
+    override(cfg, overrides, reserved={})
+    (key,) = overrides
+    value = cfg.limits["low"] if key == "limits.low" else getattr(cfg, key)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
     ("overrides", "path", "words"),
     [
+        ({"decimation": 2.5}, "env.overrides.decimation", "a whole number"),
         ({"episode_lenght_s": 1.0}, "env.overrides.episode_lenght_s", "did you mean 'episode_length_s'"),
         ({"rewards.alife.weight": 1.0}, "env.overrides.rewards.alife.weight", "rewards has no 'alife'"),
         ({"noise": 1}, "env.overrides.noise", "true or false"),

@@ -18,6 +18,7 @@ from slmk_env_mjlab.backend import MjlabEnv
 
 CPU = torch.device("cpu")
 CARTPOLE, GO1 = "Mjlab-Cartpole-Balance", "Mjlab-Velocity-Flat-Unitree-Go1"
+CUBE = "Mjlab-Lift-Cube-Yam"
 
 
 def make(id=CARTPOLE, num_envs=3, seed=0, **options):
@@ -92,7 +93,7 @@ def test_evaluation_plays_with_the_time_limit_of_training():
     [
         ({"id": "Mjlab-Cartpole-Balence"}, "env.id", "did you mean 'Mjlab-Cartpole-Balance'"),
         ({"overrides": {"sim.mujoco.timestap": 0.1}}, "env.overrides.sim.mujoco.timestap", "did you mean 'timestep'"),
-        ({"overrides": {"decimation": "two"}}, "env.overrides.decimation", "a number"),
+        ({"overrides": {"decimation": "two"}}, "env.overrides.decimation", "a whole number"),
         ({"overrides": {"auto_reset": True}}, "env.overrides.auto_reset", "it has to be off"),
         ({"overrides": {"sim.mujoco.disableflags": ["contct"]}}, "env", "Unknown disable flag 'contct'"),
     ],
@@ -170,6 +171,7 @@ def test_a_robot_on_its_feet_goes_on_bit_for_bit():
     assert any(step.truncated.any() for step in straight)
     expected = env.metrics()
     other = make(GO1, num_envs=2, seed=4, overrides={"episode_length_s": 0.3})
+    other.reset()  # As a run does before it loads a checkpoint.
     other.load_state_dict(state)
     for index, (action, step) in enumerate(zip(actions[11:], straight, strict=True)):
         again = other.step(action)
@@ -179,3 +181,20 @@ def test_a_robot_on_its_feet_goes_on_bit_for_bit():
             assert torch.equal(again.obs[name], step.obs[name]), (index, name)
     assert other.metrics() == expected
     assert "env/Episode_Reward/track_linear_velocity" in expected
+
+
+@pytest.mark.slow
+def test_a_sensor_that_observations_do_not_read_is_restored():
+    """Only a termination reads whether the arm touches the ground, so a reset leaves that sensor without data."""
+    env, other = make(CUBE, num_envs=2, seed=3), make(CUBE, num_envs=2, seed=4)
+    generator = torch.Generator().manual_seed(0)
+    actions = torch.randn(8, 2, *env.info.action_space.shape, generator=generator)
+    env.reset()
+    for action in actions[:3]:
+        env.step(action)
+    other.reset()
+    other.load_state_dict(through_a_file(env.state_dict()))
+    for action in actions[3:]:
+        step, again = env.step(action), other.step(action)
+        assert torch.equal(again.reward, step.reward)
+        assert torch.equal(again.final_obs["critic"], step.final_obs["critic"])

@@ -17,6 +17,9 @@ import warp as wp
 
 from slmk_env_mjlab.snapshot import restore, snapshot
 
+FOLLOWING = ("cam_pos0", "cam_poscom0", "cam_mat0", "light_pos0", "light_poscom0", "light_dir0")
+"""What `mujoco_warp.set_const` computes for all environments at once."""
+
 
 @dataclass(slots=True)
 class Slotted:
@@ -47,10 +50,17 @@ class Manager:
 
 def world():
     """What `snapshot` looks at of a simulation: its objects, and physics of two environments."""
+    model = SimpleNamespace(
+        geom_friction=wp.zeros((2, 1), dtype=wp.vec3),
+        actuator_gainprm=wp.zeros((2, 1), dtype=wp.types.vector(10, float)),
+        body_mass=wp.zeros(1, dtype=float),
+        **{name: wp.zeros((1, 1), dtype=wp.mat33 if name == "cam_mat0" else wp.vec3) for name in FOLLOWING},
+        stat=SimpleNamespace(meaninertia=wp.zeros(1, dtype=float)),
+    )
     sim = SimpleNamespace(
         wp_data=SimpleNamespace(qpos=wp.zeros((2, 3), dtype=float), empty=wp.zeros(0, dtype=float), nv=3),
-        wp_model=SimpleNamespace(geom_friction=wp.zeros((2, 1), dtype=wp.vec3), body_mass=wp.zeros(1, dtype=float)),
-        expanded_fields={"geom_friction"},
+        wp_model=model,
+        expanded_fields={"geom_friction", "actuator_gainprm"},
     )
     env = SimpleNamespace(manager=Manager(), obs_buf=torch.zeros(1), common_step_counter=0)
     return SimpleNamespace(**vars(env), sim=Physics(sim))
@@ -79,6 +89,9 @@ def changed():
     manager.hits.fill_(3.0)
     env.sim.wp_data.qpos.fill_(1.5)
     env.sim.wp_model.geom_friction.fill_(0.7)
+    env.sim.wp_model.actuator_gainprm.fill_(8.0)
+    env.sim.wp_model.cam_mat0.fill_(6.0)
+    env.sim.wp_model.stat.meaninertia.fill_(0.4)
     return env
 
 
@@ -101,6 +114,9 @@ def test_everything_that_changed_goes_back():
     assert (manager.hits.numpy() == 3).all()
     assert (env.sim.wp_data.qpos.numpy() == 1.5).all()
     assert (env.sim.wp_model.geom_friction.numpy() == np.float32(0.7)).all()
+    assert (env.sim.wp_model.actuator_gainprm.numpy() == 8).all()
+    assert (env.sim.wp_model.cam_mat0.numpy() == 6).all()
+    assert (env.sim.wp_model.stat.meaninertia.numpy() == np.float32(0.4)).all()
 
 
 def test_handles_and_what_is_written_first_are_left_out():
@@ -108,7 +124,8 @@ def test_handles_and_what_is_written_first_are_left_out():
     found = snapshot(world())
     assert "manager.handles" not in found["objects"]
     assert "obs_buf" not in found["objects"]
-    assert set(found["physics"]) == {"data.qpos", "model.geom_friction"}
+    model = {"geom_friction", "actuator_gainprm", "stat.meaninertia", *FOLLOWING}
+    assert set(found["physics"]) == {"data.qpos", *(f"model.{name}" for name in model)}
 
 
 def test_other_objects_are_refused_by_name():

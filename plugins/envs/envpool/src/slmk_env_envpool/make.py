@@ -46,6 +46,7 @@ def make(config: EnvPoolConfig, seed: int) -> Any:
     problems = list(_problems(config))
     if problems:
         raise SpecError(problems)
+    _check_evaluation(config)
     arguments: dict[str, Any] = {
         **config.options,
         "num_envs": config.num_envs,
@@ -65,26 +66,34 @@ def _with_spaces(pool: Any) -> Any:
     return pool
 
 
-def _or_problem(config: EnvPoolConfig, create: Callable[[], Any]) -> Any:
+def _or_problem(config: EnvPoolConfig, create: Callable[[], Any], path: str = "env") -> Any:
     """What `create` makes, or a `SpecError` with EnvPool's own words."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Gymnasium finds bounds of doubles imprecise
             return create()
     except (AssertionError, ImportError, RuntimeError, TypeError, ValueError) as error:
-        raise SpecError([Problem(f"EnvPool cannot create '{config.id}': {error}", path="env")]) from error
+        raise SpecError([Problem(f"EnvPool cannot create '{config.id}': {error}", path=path)]) from error
 
 
 def _problems(config: EnvPoolConfig) -> Iterator[Problem]:
     spec = _or_problem(config, lambda: envpool.make_spec(config.id))
     known = set(spec.config._fields) - set(_OURS) - _NOBODYS
-    for key in config.options:
-        path = f"env.options.{key}"
+    for key in {**config.options, **config.evaluation_options}:
+        path = f"env.{'evaluation_options' if key in config.evaluation_options else 'options'}.{key}"
         if key in _OURS:
             yield Problem("this is not an option of the environment", path=path, hint=f"set {_OURS[key]} instead")
         elif key not in known:
             hint = did_you_mean(key, known)
             yield Problem(f"'{config.id}' has no such option", path=path, expected=_listed(known), hint=hint)
+
+
+def _check_evaluation(config: EnvPoolConfig) -> None:
+    """Look at values for evaluation now, rather than when it begins; mistakes in those for training come first."""
+    evaluation = {**config.options, **config.evaluation_options}
+    if evaluation != config.options:
+        _or_problem(config, lambda: envpool.make_spec(config.id, **config.options))
+        _or_problem(config, lambda: envpool.make_spec(config.id, **evaluation), "env.evaluation_options")
 
 
 def _unknown(name: str) -> Problem:

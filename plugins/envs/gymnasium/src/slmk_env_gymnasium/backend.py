@@ -14,7 +14,7 @@ from slmk.env_info import EnvInfo
 from slmk.errors import CheckpointError, Problem, SpecError
 from slmk_env_gymnasium.choose import Choice, choose
 from slmk_env_gymnasium.keep import Selection
-from slmk_env_gymnasium.layout import Layout, as_float32
+from slmk_env_gymnasium.layout import Layout, within_float32
 from slmk_env_gymnasium.make import find
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ class GymnasiumEnv:
 
     def step(self, action: Tensor) -> Step:
         """Act once in every environment: `action` is (N, *action shape)."""
-        actions = self._array(action)
-        if actions.dtype != self._action_dtype:
-            actions = actions.astype(self._action_dtype)
+        # A copy: environments may write into their actions, and the tensor is stored with the transition.
+        actions = self._array(action).astype(self._action_dtype)
         arrays, last, reward, terminated, truncated = self._simulation.step(actions)
         if self._scale != 1.0:
             reward *= self._scale
@@ -129,7 +128,7 @@ def _limit(steps: int | None, repeat: int) -> int | None:
 
 def _checked(space: spaces.Space[Any]) -> spaces.Space[Any]:
     if isinstance(space, _ACTIONS):
-        return as_float32(space)
+        return within_float32(space)
     raise SpecError(
         [
             Problem(

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from slmk.cores import cores
 from slmk.errors import Problem, RunError, SpecError
 from slmk_env_gymnasium.layout import Array, Layout
-from slmk_env_gymnasium.make import make
+from slmk_env_gymnasium.make import Masked, make
 from slmk_env_gymnasium.native import make_native
 from slmk_env_gymnasium.rows import Rows
 from slmk_env_gymnasium.simulation import Simulation
@@ -43,7 +43,7 @@ def choose(spec: EnvSpec, config: GymnasiumConfig) -> Plan:
     """The simulation that the options ask for.
 
     Raises:
-        SpecError: ``native`` is asked for and cannot be had.
+        SpecError: ``native`` is asked for and cannot be had, or the environment's info has no such mask.
     """
     # One environment is stepped faster as it is than as a batch of one: CartPole in 25 µs instead of 36.
     if config.vectorization == "native" or (config.vectorization == "auto" and config.num_envs > 1):
@@ -54,6 +54,8 @@ def choose(spec: EnvSpec, config: GymnasiumConfig) -> Plan:
     if config.vectorization == "native":
         raise SpecError([_no_native(spec)])
     one = make(spec, config)
+    if isinstance(one, Masked):
+        one.look()
     layout = Layout(one.observation_space)
     simulation_of = _asked(spec, config, layout) or _measured(spec, config, layout, one.action_space)
     one.close()

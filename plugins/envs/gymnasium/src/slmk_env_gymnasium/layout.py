@@ -13,7 +13,7 @@ from slmk.errors import Problem, SpecError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Array", "Arrays", "Layout", "as_float32"]
+__all__ = ["Array", "Arrays", "Layout", "within_float32"]
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -32,7 +32,7 @@ class Layout:
             SpecError: the space is, or contains, one that has no tensor form.
         """
         leaves = list(_leaves(space, ()))
-        self.spaces = {"/".join(path) or "obs": as_float32(leaf) for path, leaf in leaves}
+        self.spaces = {"/".join(path) or "obs": _as_float32(leaf) for path, leaf in leaves}
         self._paths = [path for path, _ in leaves]
         self._shapes = [(name, leaf.shape or (), _dtype(leaf)) for name, leaf in self.spaces.items()]
         self._single = self._paths == [()]
@@ -57,7 +57,21 @@ class Layout:
         }
 
 
-def as_float32(space: spaces.Space[Any]) -> spaces.Space[Any]:
+def within_float32(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """The space of tensors of actions: as that of observations, but nowhere beyond the bounds of the space given.
+
+    The float32 nearest to 0.1 is above it, so that as a bound of actions it would be one that the environment refuses.
+    """
+    near = _as_float32(space)
+    if near is space or not isinstance(near, spaces.Box) or not isinstance(space, spaces.Box):
+        return near
+    below, above = near.low < space.low, near.high > space.high
+    low = np.nextafter(near.low, np.float32(np.inf), where=below & np.isfinite(near.low), out=near.low.copy())
+    high = np.nextafter(near.high, np.float32(-np.inf), where=above & np.isfinite(near.high), out=near.high.copy())
+    return spaces.Box(low, high, dtype=np.float32)
+
+
+def _as_float32(space: spaces.Space[Any]) -> spaces.Space[Any]:
     """The space of the tensors: a float Box of another precision becomes a float32 one."""
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating) and space.dtype != np.float32:
         return spaces.Box(space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
 import gymnasium as gym
 from gymnasium import spaces
 
-from slmk.errors import Problem, SpecError, did_you_mean
+from slmk.errors import Problem, RunError, SpecError, did_you_mean
 from slmk.toolbox.mujoco_log import mujoco_warnings_logged
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Masked", "Repeat", "find", "make", "or_problem"]
 
 _Made = TypeVar("_Made")
+_OURS = {"max_episode_steps": "env.max_episode_steps", "render_mode": "env.render"}
+"""Arguments of `gymnasium.make` that are not the environment's, with what to set instead."""
+_REFUSALS = (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What environments raise at values that they cannot take."""
 _EXTRAS = {"classic_control": "classic-control", "toy_text": "classic-control", "box2d": "box2d", "mujoco": "mujoco"}
 
 
@@ -62,6 +66,17 @@ class Masked(gym.Wrapper[Any, Any, Any, Any]):
         self.observation_space = spaces.Dict({**groups, "mask": spaces.MultiBinary(int(env.action_space.n))})
         self.key = key
 
+    def look(self) -> None:
+        """Reset once, to see whether ``info`` has the key.
+
+        Raises:
+            SpecError: it has not.
+        """
+        info = self.env.reset()[1]
+        if self.key not in info:
+            message = "the environment's info has no such key"
+            raise SpecError([Problem(message, path="env.mask", found=f"'{self.key}'; it has {_listed(info)}")])
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """The first observation, with its mask."""
         obs, info = self.env.reset(seed=seed, options=options)
@@ -74,8 +89,7 @@ class Masked(gym.Wrapper[Any, Any, Any, Any]):
 
     def _with_mask(self, obs: Any, info: dict[str, Any]) -> dict[str, Any]:
         if self.key not in info:
-            found = f"'{self.key}'; it has {', '.join(sorted(info)) or 'no keys'}"
-            raise SpecError([Problem("the environment's info has no such key", path="env.mask", found=found)])
+            raise RunError(f"the info of this step has no '{self.key}', which env.mask names; it has {_listed(info)}")
         return {**(obs if self._is_dict else {"obs": obs}), "mask": info[self.key]}
 
 
@@ -83,8 +97,10 @@ def find(config: GymnasiumConfig) -> EnvSpec:
     """What is registered under the id, after importing what the options say.
 
     Raises:
-        SpecError: a module cannot be imported, or the id is not registered.
+        SpecError: a module cannot be imported, the id is not registered, or an argument is not one of the environment.
     """
+    if problems := [_not_an_argument(key) for key in config.kwargs if key in _OURS]:
+        raise SpecError(problems)
     for module in config.imports:
         _import(module, "env.imports")
     module, _, name = config.id.rpartition(":")
@@ -109,23 +125,23 @@ def make(spec: EnvSpec, config: GymnasiumConfig) -> gym.Env[Any, Any]:
         options["max_episode_steps"] = config.max_episode_steps
     if config.render:
         options["render_mode"] = "rgb_array"
-    env: gym.Env[Any, Any] = or_problem(spec, lambda: gym.make(spec, **options))
+    env: gym.Env[Any, Any] = or_problem(spec, config, lambda: gym.make(spec, **options))
     if config.action_repeat > 1:
         env = Repeat(env, config.action_repeat)
     return Masked(env, config.mask) if config.mask else env
 
 
-def or_problem(spec: EnvSpec, create: Callable[[], _Made]) -> _Made:
+def or_problem(spec: EnvSpec, config: GymnasiumConfig, create: Callable[[], _Made]) -> _Made:
     """What `create` makes, or a `SpecError` that says why the environment cannot be made."""
     try:
         with mujoco_warnings_logged() if "mujoco" in str(spec.entry_point) else nullcontext():
             return create()
     except (ImportError, gym.error.Error) as error:
         raise SpecError([_not_installed(spec, error)]) from error
-    except TypeError as error:
-        if "keyword argument" not in str(error):
+    except _REFUSALS as error:
+        if not config.kwargs and not (isinstance(error, TypeError) and "argument" in str(error)):
             raise
-        raise SpecError([Problem(str(error).split(" was raised from")[0], path="env.kwargs")]) from error
+        raise SpecError([_refused(spec, error)]) from error
 
 
 def _import(module: str, path: str) -> None:
@@ -139,6 +155,20 @@ def _import(module: str, path: str) -> None:
 def _unknown(name: str) -> Problem:
     hint = did_you_mean(name, gym.registry) or "if a package of yours registers it, name the package in env.imports"
     return Problem("no environment is registered under this id", path="env.id", found=f"'{name}'", hint=hint)
+
+
+def _not_an_argument(key: str) -> Problem:
+    message = "this is not an argument of the environment"
+    return Problem(message, path=f"env.kwargs.{key}", hint=f"set {_OURS[key]} instead")
+
+
+def _refused(spec: EnvSpec, error: Exception) -> Problem:
+    reason = f"{type(error).__name__}: {error}".split(" was raised from")[0]
+    return Problem(f"'{spec.id}' does not take these arguments: {reason}", path="env.kwargs")
+
+
+def _listed(info: dict[str, Any]) -> str:
+    return ", ".join(sorted(info)) or "no keys"
 
 
 def _not_installed(spec: EnvSpec, error: Exception) -> Problem:

@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from slmk_env_gymnasium.layout import Array, Arrays, Layout
 from slmk_env_gymnasium.make import or_problem
+from slmk_env_gymnasium.simulation import begin
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -30,7 +31,7 @@ def make_native(spec: EnvSpec, config: GymnasiumConfig) -> tuple[VectorEnv, Cart
     """
     if spec.vector_entry_point is None or spec.additional_wrappers or config.action_repeat > 1 or config.mask:
         return None
-    env = or_problem(spec, lambda: _make_vec(spec, config))
+    env = or_problem(spec, config, lambda: _make_vec(spec, config))
     if type(env) is CartPoleVectorEnv:
         return env, CartPole(env)
     if env.metadata.get("autoreset_mode") in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
@@ -134,7 +135,7 @@ class Native:
 
     def reset(self, seed: int | None) -> Arrays:
         """Start all episodes anew."""
-        return self._layout.copy(self._env.reset(seed=seed)[0])
+        return self._layout.copy(begin(self._env, seed))
 
     def step(self, actions: Array) -> Outcome:
         """Act once in every environment and restart what ended."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from slmk_env_gymnasium.simulation import begin
 from slmk_env_gymnasium.snapshot import is_exact, restore, snapshot
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Rows:
         """Start all episodes anew; environment i is seeded with ``seed + i``, as in Gymnasium."""
         obs = self._layout.empty(len(self._envs))
         for row, env in enumerate(self._envs):
-            self._layout.write(obs, row, env.reset(seed=None if seed is None else seed + row)[0])
+            self._layout.write(obs, row, begin(env, None if seed is None else seed + row))
         return obs
 
     def step(self, actions: Array) -> Outcome:

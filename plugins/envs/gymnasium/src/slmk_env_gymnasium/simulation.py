@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from slmk_env_gymnasium.layout import Array, Arrays
 
-__all__ = ["Outcome", "Simulation"]
+if TYPE_CHECKING:
+    import gymnasium as gym
+    from gymnasium.vector import VectorEnv
+
+__all__ = ["Outcome", "Simulation", "begin"]
 
 Outcome = tuple[Arrays, Arrays, npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 """Observations to act on next, final observations (the very same dict where no episode ended), rewards (N,),
@@ -46,3 +50,20 @@ class Simulation(Protocol):
     def close(self) -> None:
         """Free everything."""
         ...
+
+
+_SMALL = 2**31
+"""Seeds below this are taken by every generator, and by whatever is written in C."""
+
+
+def begin(env: gym.Env[Any, Any] | VectorEnv, seed: int | None) -> Any:
+    """The observation after a reset. A seed that the environment refuses is cut to its last 31 bits.
+
+    Seeds of a run have 63 bits, which Gymnasium's generators take and ``numpy.random.RandomState`` does not.
+    """
+    try:
+        return env.reset(seed=seed)[0]
+    except (OverflowError, TypeError, ValueError):
+        if seed is None or seed < _SMALL:
+            raise
+        return env.reset(seed=seed % _SMALL)[0]

@@ -27,6 +27,7 @@ _WRAPPERS = {
     "slmk_env_gymnasium.make": {"Masked", "Repeat"},
 }
 _STRUCTURE = {"render_mode"}
+_LIST = "list"
 
 
 def is_exact(env: gym.Env[Any, Any]) -> bool:
@@ -117,7 +118,7 @@ def _elapsed_is_missing(env: gym.Env[Any, Any]) -> bool:
 
 
 def _plain(owner: Any) -> dict[str, Any]:
-    """Attributes that are numbers, strings, arrays of numbers, or tuples of these."""
+    """Attributes that are numbers, strings, arrays of numbers, or tuples and lists of these."""
     return {name: _encode(v) for name, v in vars(owner).items() if name not in _STRUCTURE and _is_plain(v)}
 
 
@@ -128,7 +129,7 @@ def _set_plain(owner: Any, state: dict[str, Any]) -> None:
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return all(_is_plain(item) for item in value)
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "biuf"
@@ -136,8 +137,11 @@ def _is_plain(value: Any) -> bool:
 
 
 def _encode(value: Any) -> Any:
+    """A value for a checkpoint, in which tuples become lists: those that are lists already are marked."""
     if isinstance(value, tuple):
         return [_encode(item) for item in value]
+    if isinstance(value, list):
+        return {_LIST: [_encode(item) for item in value]}
     if isinstance(value, np.generic):
         return value.item()
     return value.copy() if isinstance(value, np.ndarray) else value
@@ -146,4 +150,6 @@ def _encode(value: Any) -> Any:
 def _decode(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_decode(item) for item in value)
+    if isinstance(value, dict):
+        return [_decode(item) for item in value[_LIST]]
     return value.copy() if isinstance(value, np.ndarray) else value

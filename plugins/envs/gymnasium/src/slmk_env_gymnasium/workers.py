@@ -13,6 +13,7 @@ import multiprocessing
 import subprocess
 import sys
 import traceback
+from contextlib import closing
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from slmk_env_gymnasium import GymnasiumConfig
     from slmk_env_gymnasium.layout import Array, Arrays
+    from slmk_env_gymnasium.rows import Rows
     from slmk_env_gymnasium.simulation import Outcome
 
 __all__ = ["Workers", "serve"]
@@ -113,9 +115,8 @@ class Workers:
 
 
 def serve(fd: int) -> None:
-    """The worker's side: obey until the pipe closes."""
-    worker = _Worker()
-    with Connection(fd) as pipe:
+    """The worker's side: obey until the pipe closes, and then close the environments."""
+    with closing(_Worker()) as worker, Connection(fd) as pipe:
         while True:
             try:
                 method, values = pipe.recv()
@@ -131,15 +132,23 @@ def serve(fd: int) -> None:
 class _Worker:
     """Builds rows, and passes everything else on to them."""
 
+    _rows: Rows | None = None
+
     def build(self, pickled: bytes, size: int) -> bool:
         from slmk_env_gymnasium.layout import Layout
         from slmk_env_gymnasium.make import make
         from slmk_env_gymnasium.rows import Rows
 
+        self.close()
         spec, config = cloudpickle.loads(pickled)
         envs = [make(spec, config) for _ in range(size)]
         self._rows = Rows(envs, Layout(envs[0].observation_space))
         return self._rows.exact
+
+    def close(self) -> None:
+        """Close the environments, those that were only measured too."""
+        if self._rows is not None:
+            self._rows.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rows, name)

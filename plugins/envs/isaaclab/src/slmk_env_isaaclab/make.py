@@ -12,6 +12,8 @@ from slmk.errors import Problem, SpecError, did_you_mean
 from slmk_env_managed import override
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from slmk_env_isaaclab import IsaacLabConfig
 
 __all__ = ["make"]
@@ -71,6 +73,8 @@ def _load(config: IsaacLabConfig) -> Any:
     utils: Any = import_module("isaaclab_tasks.utils")
     cfg = utils.load_cfg_from_registry(config.id, CONFIG)
     if hasattr(utils, "resolve_presets"):
+        if problems := list(_unknown_presets(cfg, config.presets)):
+            raise SpecError(problems)
         try:
             return utils.resolve_presets(cfg, selected=config.presets)
         except ValueError as error:
@@ -78,3 +82,13 @@ def _load(config: IsaacLabConfig) -> Any:
     if config.presets:
         raise SpecError([Problem("this version of Isaac Lab has no presets", "env.presets", expected="Isaac Lab 3")])
     return cfg
+
+
+def _unknown_presets(cfg: Any, presets: Iterable[str]) -> Iterator[Problem]:
+    """Names that no part of the configuration has: Isaac Lab passes over them."""
+    hydra: Any = import_module("isaaclab_tasks.utils.hydra")
+    known = sorted({name for choices in hydra.collect_presets(cfg).values() for name in choices})
+    for name in presets:
+        if name not in known:
+            expected, hint = ", ".join(known) or "none", did_you_mean(name, known)
+            yield Problem("the task has no such preset", "env.presets", expected=expected, found=name, hint=hint)

@@ -70,8 +70,6 @@ class Adapter:
         self._clip = clip_actions
         self._scale = reward_scale
         self._finite = bool(getattr(simulator.cfg, "is_finite_horizon", False))
-        self._log: Mapping[str, Any] | None = None
-        """The log that was looked at last. Simulators leave it in the extras until there is a new one."""
         self.means = Means(device)
         """Of what was logged."""
         self.observation_spaces = {name: space_of(x) for name, x in flat(simulator.reset()[0]).items()}
@@ -82,7 +80,7 @@ class Adapter:
     def reset(self, seed: int | None = None) -> Obs:
         """Start N episodes, in the simulator's way of seeding if a seed is given."""
         obs, extras = self._simulator.reset() if seed is None else self._simulator.reset(seed=seed)
-        self._log = extras.get("log")
+        _take_log(extras)
         return flat(obs)
 
     def step(self, action: Tensor) -> Step:
@@ -92,12 +90,12 @@ class Adapter:
         observed, reward, terminated, time_outs, extras = self._simulator.step(action)
         obs = final_obs = flat(observed)
         reward = reward.to(torch.float32) * self._scale
-        self._add_log(extras)
+        self.means.add(_take_log(extras))
         terminated, truncated = self._ends(terminated, time_outs)
         ended = terminated | truncated
         if ended.any():
             obs, final_obs = self._final(obs, ended, extras)
-            self._add_log(extras)
+            self.means.add(_take_log(extras))
         return Step(obs, final_obs, reward, terminated, truncated)
 
     def metrics(self) -> Metrics:
@@ -109,17 +107,21 @@ class Adapter:
         found = {role: named(self.observation_spaces, groups) for role, groups in wanted.items()}
         return {role: groups for role, groups in found.items() if groups}
 
-    def _add_log(self, extras: Mapping[str, Any]) -> None:
-        log = extras.get("log")
-        if log is not None and log is not self._log:
-            self.means.add(log)
-        self._log = log
-
     def _ends(self, terminated: Tensor, time_outs: Tensor) -> tuple[Tensor, Tensor]:
         """Terminated and truncated, never both; where the horizon is finite its end is one of the task."""
         if self._finite:
             return terminated.bool() | time_outs.bool(), torch.zeros_like(terminated, dtype=torch.bool)
         return terminated.to(torch.bool, copy=True), time_outs.bool() & ~terminated.bool()
+
+
+def _take_log(extras: dict[str, Any]) -> Mapping[str, Any]:
+    """What was logged since the log was taken last.
+
+    The extras are the simulator's own. Some tasks make a new log now and then, others fill one and the same for ever:
+    an empty one is left in its place.
+    """
+    log, extras["log"] = extras.get("log"), {}
+    return log or {}
 
 
 def _action_space(space: Any, clip: float) -> spaces.Box:

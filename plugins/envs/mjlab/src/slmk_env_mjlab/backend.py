@@ -114,8 +114,9 @@ class MjlabEnv:
         """
         if state["started"]:
             if not self._started:
-                # Terms may make what they remember when they are first called.
                 self.reset()
+            if state["simulation"]["objects"]["common_step_counter"] and not self._env.common_step_counter:
+                # Sensors and terms may make what they remember when a step first reads or calls them.
                 self.step(torch.zeros(self.info.num_envs, *self.info.action_space.shape or (), device=self.info.device))
             restore(self._env, state["simulation"])
         self._seed, self._started = int(state["seed"]), bool(state["started"])

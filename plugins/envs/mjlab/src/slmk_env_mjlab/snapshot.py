@@ -3,7 +3,7 @@
 Managers, terms, sensors, actuators and commands keep what they remember in plain attributes, and curricula change the
 values of configurations; mjlab saves none of it. So the objects are walked through, and tensors, arrays and numbers are
 taken as they are. Of the physics the arrays of MuJoCo Warp's ``Data`` count, and those of its ``Model`` that differ
-between environments; contacts and constraints are computed anew at the beginning of every step.
+between environments or follow from these; contacts and constraints are computed anew at the beginning of every step.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ _OPAQUE = (Simulation, WarpBridge, Enum, PurePath, FunctionType, MethodType, Mod
 """Not walked into: the physics, which is taken care of by itself, and what cannot change."""
 _FOREIGN = ("mujoco", "mujoco_warp", "warp")
 """Packages whose objects are handles of their libraries."""
-_HELD = (wp.float32, wp.int32, wp.bool, wp.uint8, wp.vec2, wp.vec3, wp.vec4, wp.quat, wp.mat33)
-"""What arrays of Warp may consist of; others hold handles, which mean nothing to another process."""
+_HELD = (wp.float32, wp.int32, wp.bool, wp.uint8)
+"""What arrays of Warp may consist of, or the vectors in them; others hold handles, which mean nothing elsewhere."""
+_FOLLOWING = ("cam_pos0", "cam_poscom0", "cam_mat0", "light_pos0", "light_poscom0", "light_dir0")
+"""Fields of the model that `mujoco_warp.set_const` computes from others, though all environments share them."""
 _ISLANDS = ("island_", "map_", "nidof", "nisland", "tree_island", "dof_island", "efc_island")
 """How names of arrays begin that say which constraints hang together: made anew by a step that needs them, and else
 never written at all."""
@@ -70,8 +72,10 @@ def restore(env: ManagerBasedRlEnv, state: Mapping[str, Any]) -> None:
 def _physics(sim: Simulation) -> dict[str, Tensor]:
     """The arrays of the simulation as tensors of the same memory."""
     data = {f"data.{name}": x for name, x in vars(sim.wp_data).items() if not name.startswith(_ISLANDS)}
-    model = {f"model.{name}": getattr(sim.wp_model, name) for name in sorted(sim.expanded_fields)}
-    return {name: wp.to_torch(value) for name, value in (data | model).items() if _is_held(value)}
+    names = sorted(sim.expanded_fields | set(_FOLLOWING))
+    model = {f"model.{name}": getattr(sim.wp_model, name) for name in names}
+    scale = {"model.stat.meaninertia": sim.wp_model.stat.meaninertia}  # By it solvers see that they are done.
+    return {name: wp.to_torch(value) for name, value in (data | model | scale).items() if _is_held(value)}
 
 
 def _leaves(root: Any) -> Iterator[tuple[str, Any, Any, Any]]:
@@ -114,7 +118,9 @@ def _is_value(value: Any) -> bool:
 
 def _is_held(value: Any) -> bool:
     """Whether a value is an array of Warp that holds something, and not the same for all environments in one row."""
-    return isinstance(value, wp.array) and value.size > 0 and value.dtype in _HELD and 0 not in value.strides
+    if not isinstance(value, wp.array) or value.size == 0 or 0 in value.strides:
+        return False
+    return getattr(value.dtype, "_wp_scalar_type_", value.dtype) in _HELD
 
 
 def _shape(x: Tensor | None) -> tuple[int, ...] | None:
