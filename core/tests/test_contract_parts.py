@@ -109,6 +109,28 @@ class DiesOfFeedback(Recent):
     feedback = None
 
 
+class LosesItsPlace(Recent):
+    """Takes the newest step for the oldest when it is full and restored."""
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        if len(self.steps) == self.steps.maxlen:
+            self.steps.rotate()
+
+
+class ForgetsErrors(PrefersTheFirst):
+    """Draws in another way once it was told errors, and does not save that it was."""
+
+    is_told = False
+
+    def sample(self, batch_size, **options):
+        way = super() if self.is_told else super(PrefersTheFirst, self)
+        return way.sample(batch_size, **options)
+
+    def feedback(self, batch, error):
+        self.is_told = True
+
+
 class DrawsGlobalWeights(TwoLayers):
     """Leaves the initial weights to torch."""
 
@@ -422,7 +444,9 @@ BROKEN = {
         PrefersTheFirst: {"uniform"},
         KeepsTooMuch: {"forgets_the_oldest"},
         DrawsGlobally: {"random_streams", "state_round_trip"},
-        DiesOfFeedback: {"feedback"},
+        DiesOfFeedback: {"feedback", "state_round_trip"},
+        LosesItsPlace: {"state_round_trip"},
+        ForgetsErrors: {"state_round_trip"},
     },
     "net": {
         DrawsGlobalWeights: {"initial_weights"},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -24,6 +27,28 @@ GROUPS = {
     "mask": spaces.MultiBinary(2),
 }
 INFO = EnvInfo(2, GROUPS, spaces.Discrete(9), CPU)
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import torch
+from gymnasium import spaces
+from slmk import EnvInfo, RunError
+from slmk.batch import Step
+from slmk.recording import Recording
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, resource.RLIM_INFINITY))
+info = EnvInfo(1, {"obs": spaces.Box(-1, 1, (5000,))}, spaces.Discrete(2), torch.device("cpu"))
+obs, yes, no = {"obs": torch.rand(1, 5000)}, torch.tensor([True]), torch.tensor([False])
+written = 0
+try:
+    with Recording(Path(sys.argv[1]) / "full-v0", info, 200, {"algorithm_name": "test"}) as record:
+        for _ in range(200):
+            record.add(obs, torch.tensor([0]), Step(obs, obs, torch.zeros(1), yes, no))
+            written += 1
+except RunError as error:
+    print(written, error)
+"""
 
 
 class Forgetful:
@@ -160,6 +185,53 @@ def test_nothing_is_left_of_a_recording_that_failed(tmp_path):
     with Recording(path, INFO, 2, ABOUT) as record:
         add(record, (0, 5), (1, 6), (1, 6), (3, 4), truncated=(True, True))
     assert [each.name for each in tmp_path.iterdir()] == ["broken-v0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot claim room")
+def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path):
+    """Where files may have no more than 3 MB, some episodes of 40 kB are written, and then it is said why no more are.
+
+    In a process of its own, which HDF5 would end with a segmentation fault.
+    """
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written, message = done.stdout.split(" ", 1)
+    assert 10 < int(written) < 75
+    assert f"cannot write the dataset {tmp_path / 'full-v0'}: [Errno {errno.EFBIG}]" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_h5py_cannot_flush_is_an_error(tmp_path, monkeypatch):
+    """It raises a RuntimeError there, which is told like any other failure."""
+
+    def refuse(self, episodes):
+        raise RuntimeError("Unable to synchronously flush")
+
+    monkeypatch.setattr("minari.dataset._storages.hdf5_storage.HDF5Storage.update_episodes", refuse)
+    with (
+        pytest.raises(RunError, match=r"cannot write the dataset .*/a-v0: Unable to synchronously flush"),
+        Recording(tmp_path / "a-v0", INFO, 2, ABOUT) as record,
+    ):
+        add(record, (0, 5), (1, 6), (1, 6), (3, 4), truncated=(True, False))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (9, 96, 3, 3), (84, 84, 4), (5000,)])
+@pytest.mark.parametrize("steps", [1, 4, 300])
+def test_an_episode_takes_no_more_than_was_claimed(tmp_path, monkeypatch, shape, steps):
+    """The file grows by less than the room that was seen to, however HDF5 cuts the episode into chunks."""
+    claimed = []
+    monkeypatch.setattr(os, "posix_fallocate", lambda file, start, size: claimed.append((start, start + size)), False)
+    info = EnvInfo(1, {"obs": spaces.Box(-1, 1, shape)}, spaces.Discrete(2), CPU)
+    obs = {"obs": torch.zeros(1, *shape)}
+    no = torch.tensor([False])
+    with Recording(tmp_path / "long-v0", info, 2, ABOUT) as record:
+        for t in range(2 * steps):
+            record.add(obs, torch.tensor([0]), Step(obs, obs, torch.zeros(1), no, torch.tensor([(t + 1) % steps == 0])))
+    assert len(claimed) == 2
+    written = sum(path.stat().st_size for path in (tmp_path / "long-v0" / "data").iterdir())
+    assert claimed[0][1] >= claimed[1][0]
+    assert claimed[1][1] >= written
 
 
 def test_what_cannot_be_recorded_is_refused(tmp_path, monkeypatch):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 import torch
+from gymnasium import spaces
 from torch import nn
 
 from slmk import world
+from slmk.batch import CARRY, FIRST
 from slmk.env_info import EnvInfo
 from slmk.errors import Problem, SpecError, did_you_mean
 from slmk.model import Model
@@ -70,7 +72,8 @@ def build_agent(
         env_steps: the budget of the run; 0 where none is to be trained.
 
     Raises:
-        SpecError: a role reads a group that the environment does not have, or the algorithm refuses the spaces.
+        SpecError: a role reads a group that the environment does not have, a group has the name of something else or
+            is a mask that does not fit, or the algorithm refuses the spaces.
     """
     registry = registry or get_registry()
     target: Any = registry.load(blueprint.algorithm.component)
@@ -83,6 +86,8 @@ def build_agent(
         _obs_normalizers(blueprint, env, {name for names in groups.values() for name in names}, registry),
         {role: tuple(roles[role].extra) for role in roles},
     ).to(env.device)
+    _check_names(env, roles, groups, recurrent=bool(model.recurrent))
+    _check_mask(env)
     others = {role: part for role, part in blueprint.normalizers.items() if role != "obs"}
     parts = Parts(
         model=model,
@@ -115,7 +120,8 @@ def build_memory(
         return None
     target: Any = (registry or get_registry()).load(blueprint.memory.component)
     generator = streams.generator("memory", env.device)
-    return target(blueprint.memory.config, env, horizon, generator)  # type: ignore[no-any-return]
+    told = replace(env, section=blueprint.env.resolved())
+    return target(blueprint.memory.config, told, horizon, generator)  # type: ignore[no-any-return]
 
 
 def _groups_of(blueprint: PolicyBlueprint, role: str, env: EnvInfo) -> tuple[str, ...]:
@@ -136,6 +142,35 @@ def _groups_of(blueprint: PolicyBlueprint, role: str, env: EnvInfo) -> tuple[str
     if problems:
         raise SpecError(problems)
     return wanted or env.role_groups.get(role) or tuple(name for name in known if name != MASK)
+
+
+def _check_names(env: EnvInfo, roles: dict[str, Role], groups: dict[str, tuple[str, ...]], *, recurrent: bool) -> None:
+    """Refuse groups whose name is that of something else which networks are told besides."""
+    taken = {name for role, names in groups.items() for name in names if name in roles[role].extra}
+    if recurrent:
+        taken |= {name for name in env.observation_spaces if name == FIRST or f"{name}/".startswith(CARRY)}
+    message = "networks are told something else under the name of this observation group"
+    hint = "rename it in the environment"
+    problems = [Problem(message, "env", expected="another name", found=name, hint=hint) for name in sorted(taken)]
+    if problems:
+        raise SpecError(problems)
+
+
+def _check_mask(env: EnvInfo) -> None:
+    """Refuse a mask that is not one of the discrete actions."""
+    match env.action_space:
+        case spaces.Discrete(n=n):
+            choices = int(n)
+        case spaces.MultiDiscrete(nvec=nvec):
+            choices = int(nvec.sum())
+        case _:
+            return
+    mask = env.observation_spaces.get(MASK)
+    if mask is not None and mask.shape != (choices,):
+        message = "the observation group 'mask' does not say which actions are allowed"
+        expected = f"{choices} values, one for each choice"
+        hint = "rename the group in the environment, if it is another kind of mask"
+        raise SpecError([Problem(message, "env", expected=expected, found=str(mask), hint=hint)])
 
 
 def _build_network(
@@ -163,8 +198,8 @@ def _obs_normalizers(
     if part is None:
         return {}
     target: Any = registry.load(part.component)
-    spaces = {name: env.observation_spaces[name] for name in sorted(groups)}
-    return {name: in_common(target(part.config, space.shape)) for name, space in spaces.items() if _is_real(space)}
+    observed = {name: env.observation_spaces[name] for name in sorted(groups)}
+    return {name: in_common(target(part.config, space.shape)) for name, space in observed.items() if _is_real(space)}
 
 
 def _is_real(space: Any) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,12 @@ from torch import Tensor
 
 from slmk import world
 from slmk.errors import CheckpointError, RunError
+from slmk.statistics import finite
 
 if TYPE_CHECKING:
     from slmk.run import Run
 
-__all__ = ["Checkpoints", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Checkpoints", "best_return", "read_checkpoint", "write_checkpoint"]
 
 FORMAT = 1
 """Version of the files; another one is refused."""
@@ -100,7 +102,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any], about: Mapping[str, A
     tensors: dict[str, Tensor] = {}
     tree = _split(state, "", tensors, {})
     try:
-        save_file(tensors, temporary / TENSORS)
+        save_file(_apart(tensors), temporary / TENSORS)
         _sync(temporary / TENSORS)
         text = json.dumps({"format": FORMAT, "about": about, "state": tree}, allow_nan=True)
         _write_synced(temporary / TREE, text.encode())
@@ -118,14 +120,36 @@ def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Any], d
     Raises:
         CheckpointError: the checkpoint is missing, truncated or foreign, or of another format.
     """
-    try:
-        document = json.loads((path / TREE).read_text())
-        if "format" not in document:
-            raise ValueError("it has no format")
-        if document["format"] != FORMAT:
-            raise CheckpointError(f"{path}: checkpoint format {document['format']}; this slmk reads format {FORMAT}")
+    with _read_errors(path):
+        document = _read_tree(path)
         tensors = load_file(path / TENSORS, device=str(device))
         return _join(document["state"], tensors), document["about"]
+
+
+def best_return(path: Path) -> float | None:
+    """The highest mean return of an evaluation up to a checkpoint, if there was one.
+
+    Raises:
+        CheckpointError: as for `read_checkpoint`; but tensors are not read.
+    """
+    with _read_errors(path):
+        return finite(_read_tree(path)["state"]["best"])
+
+
+def _read_tree(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((path / TREE).read_text())
+    if "format" not in document:
+        raise ValueError("it has no format")
+    if document["format"] != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {document['format']}; this slmk reads format {FORMAT}")
+    return document
+
+
+@contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    """Say of what goes wrong in reading the checkpoint which one it was."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: not a checkpoint: {error.filename} is missing") from error
     except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
@@ -147,7 +171,7 @@ def _split(value: Any, name: str, tensors: dict[str, Tensor], seen: dict[Any, st
             key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.numel() == 0)
             if key not in seen or tensor.numel() == 0:
                 seen[key] = name
-                tensors[name] = tensor.cpu().contiguous().clone()
+                tensors[name] = tensor.cpu().contiguous()
             return {_REFERENCE: seen[key]}
         case Mapping():
             return {str(k): _split(v, f"{name}/{k}" if name else str(k), tensors, seen) for k, v in value.items()}
@@ -156,6 +180,22 @@ def _split(value: Any, name: str, tensors: dict[str, Tensor], seen: dict[Any, st
         case np.generic():
             return value.item()
     return value
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, of which those that share a storage with one before are copied: safetensors refuses them otherwise.
+
+    All others, such as a replay's, are written from where they lie, since nothing changes them meanwhile.
+    """
+    storages: set[int] = set()
+    apart: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage().data_ptr()
+        is_alone = tensor.numel() > 0 and storage not in storages
+        apart[name] = tensor if is_alone else tensor.clone()
+        if is_alone:
+            storages.add(storage)
+    return apart
 
 
 def _join(value: Any, tensors: Mapping[str, Tensor]) -> Any:

@@ -36,6 +36,9 @@ class EnvInfo:
     role_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Groups that a role reads where the spec does not say, such as ``privileged_state`` for ``critic``; other roles
     read all groups but ``mask``."""
+    section: Mapping[str, Any] = field(default_factory=dict)
+    """The section ``[env]`` of the run's spec with every value, as JSON types. Memories alone are told, which may hold
+    what was played elsewhere; it is not part of `to_json`."""
 
     def to_json(self) -> dict[str, Any]:
         """This value as JSON types; `from_json` is the inverse, but for the device."""

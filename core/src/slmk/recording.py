@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +26,9 @@ __all__ = ["Recording"]
 
 _NAME = re.compile(r"[-\w]+-v\d+")
 """What Minari takes for the last part of a dataset's id."""
+FACTOR, MARGIN = 3, 2**20
+"""What an episode takes in an HDF5 file at most: so many times its bytes, since chunks are filled up along every axis,
+and so many more for what is said about it."""
 
 Array = npt.NDArray[Any]
 
@@ -46,14 +51,14 @@ class Recording:
     group ``obs`` is stored as it is, others as a Dict. Pictures are not compressed, so that what comes out went in.
     """
 
-    def __init__(self, path: Path, env: EnvInfo, episodes: int, about: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, env: EnvInfo, episodes: int, about: Mapping[str, Any]) -> None:
         """Prepare to record what `slmk.evaluation.play` counts.
 
         Args:
             path: the folder to make, named as Minari's datasets are, such as ``hopper-expert-v0``.
             env: the environments that are played.
             episodes: how many are played.
-            about: further metadata of the dataset, such as ``algorithm_name``.
+            about: further metadata of the dataset, such as ``algorithm_name``, as JSON types.
         """
         self._path = path
         self._env = env
@@ -98,7 +103,7 @@ class Recording:
         """Take one vector step, and write the episodes that ended with it.
 
         Raises:
-            RunError: there is no room on the disk.
+            RunError: there is no room on the disk for an episode; what was recorded is then removed by `__exit__`.
         """
         groups = self._env.observation_spaces
         before, after, final = (_arrays(each, groups) for each in (obs, step.obs, step.final_obs))
@@ -138,20 +143,33 @@ class Recording:
         rows, self._rows[index] = self._rows[index], []
         self._left[index] -= 1
         observations = [*(row.obs for row in rows), last]
-        episode = self._buffer(
-            observations=_nested({name: np.stack([obs[name] for obs in observations]) for name in last}),
-            actions=np.stack([row.action for row in rows]),
-            rewards=np.stack([row.reward for row in rows]),
-            terminations=np.array([row.terminated for row in rows]),
-            truncations=np.array([row.truncated for row in rows]),
-            infos={},
-        )
+        groups = {name: np.stack([obs[name] for obs in observations]) for name in last}
+        columns = {
+            "actions": np.stack([row.action for row in rows]),
+            "rewards": np.stack([row.reward for row in rows]),
+            "terminations": np.array([row.terminated for row in rows]),
+            "truncations": np.array([row.truncated for row in rows]),
+        }
         try:
-            self._storage.update_episodes([episode])
-        except OSError as error:
+            self._claim(sum(x.nbytes for x in (*groups.values(), *columns.values())))
+            self._storage.update_episodes([self._buffer(observations=_nested(groups), **columns, infos={})])
+        except (OSError, RuntimeError) as error:  # h5py raises either.
             raise self._failed(error) from error
 
-    def _failed(self, error: OSError) -> RunError:
+    def _claim(self, size: int) -> None:
+        """See to it that an episode of `size` bytes fits, where the system can: HDF5 kills the process on a full disk.
+
+        Raises:
+            OSError: it does not.
+        """
+        if not hasattr(os, "posix_fallocate"):
+            return
+        written = sum(path.stat().st_size for path in (self._temporary / "data").iterdir())
+        with TemporaryFile(dir=self._temporary) as file:
+            # Behind as much as is there already, since the length of a file may be limited too.
+            os.posix_fallocate(file.fileno(), written, FACTOR * size + MARGIN)
+
+    def _failed(self, error: OSError | RuntimeError) -> RunError:
         return RunError(f"cannot write the dataset {self._path}: {error}")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slmk.errors import CheckpointError, Problem, SpecError
 
@@ -54,10 +54,10 @@ def score(
     record: Path | None = None,
     overrides: Sequence[str] = (),
 ) -> Score:
-    """Play whole episodes with the deterministic policy of a run's best checkpoint.
+    """Play whole episodes with the deterministic policy of a checkpoint.
 
     Args:
-        path: a run, one of its seeds, or a checkpoint.
+        path: a run, one of its seeds, or a checkpoint; see `slmk.policy.find_checkpoint`.
         episodes: how many.
         render: show them in a window.
         video: write them to this file; its suffix names the format.
@@ -104,7 +104,7 @@ def _score(
             viewers.append(stack.enter_context(Film(video)).add)
 
         if record is not None:
-            about = _about(blueprint, checkpoint)
+            about = _about(blueprint, checkpoint, env.info.num_envs)
             watchers.append(stack.enter_context(Recording(record, env.info, episodes, about)).add)
 
         def each_step(obs: Obs, action: Tensor, step: Step) -> None:
@@ -138,11 +138,13 @@ def _require_same_spaces(policy: Policy, given: EnvInfo) -> None:
         raise SpecError(problems)
 
 
-def _about(blueprint: Blueprint, checkpoint: Path) -> dict[str, str]:
-    """Metadata of a recording, by Minari's names."""
+def _about(blueprint: Blueprint, checkpoint: Path, num_envs: int) -> dict[str, Any]:
+    """Metadata of a recording, by Minari's names, and the section ``[env]`` that was played."""
+    played = replace(blueprint.env, config=blueprint.env.config.for_evaluation(num_envs))  # type: ignore[attr-defined]
     return {
         "algorithm_name": blueprint.algorithm.component.name,
         "description": f"The policy of slmk's checkpoint {checkpoint}, without exploration",
+        "slmk_env": played.resolved(),
     }
 
 

@@ -44,6 +44,8 @@ __all__ = [
 
 _GAMMA = 0.5
 """A discount with which sums of a few integers are exact in float32."""
+_LAPS = 5 * CAPACITY // 4
+"""Vector steps of two environments that fill a memory of `CAPACITY` transitions two and a half times."""
 
 
 def check_memory_transitions_are_true(subject: Subject) -> None:
@@ -185,15 +187,22 @@ def check_memory_feedback(subject: Subject) -> None:
 
 
 def check_memory_state_round_trip(subject: Subject) -> None:
-    """A memory restored from a checkpoint in the middle of a rollout goes on as if nothing had happened."""
-    straight = fill(build_memory(subject, 2, seed=1), 2, steps=3)
-    if _offers(subject) == "sample":
-        straight.sample(BATCH)
-    restored = build_memory(subject, 2, seed=1)
-    set_state(restored, through_a_file(get_state(straight)))
-    expected, found = (_tree(_get(subject, fill(memory, 2, steps=2, start=3))) for memory in (straight, restored))
-    difference = first_difference(expected, found)
-    assert difference is None, f"{difference} differs after restoring the state in the middle of a rollout"
+    """A memory restored from a checkpoint in the middle of a rollout goes on as if nothing had happened.
+
+    So does one that is sampled from, also when it is full and begun anew, with errors told of what was drawn.
+    """
+    is_sampled = _offers(subject) == "sample"
+    for steps in (3, _LAPS) if is_sampled else (3,):
+        straight = fill(build_memory(subject, 2, seed=1), 2, steps=steps)
+        if is_sampled:
+            straight.feedback(straight.sample(BATCH), torch.linspace(0, 3, BATCH))
+        restored = build_memory(subject, 2, seed=1)
+        set_state(restored, through_a_file(get_state(straight)))
+        both = (straight, restored)
+        expected, found = (_tree(_get(subject, fill(memory, 2, steps=2, start=steps))) for memory in both)
+        difference = first_difference(expected, found)
+        where = "in the middle of a rollout" if steps == 3 else "of a full memory"
+        assert difference is None, f"{difference} differs after restoring the state {where}"
 
 
 class _Recorder:

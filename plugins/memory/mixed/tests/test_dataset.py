@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -118,6 +121,40 @@ def test_actions_of_another_range_are_refused(tmp_path, write) -> None:
         read(str(path), info(spaces.Box(-2, 2, (1,))))
 
 
+PLAYED = {"name": "envpool", "id": "Pong-v5", "options": {"reward_clip": False, "stack_num": 4}, "num_threads": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ({}, None),
+        ({"num_threads": 2, "num_envs": 8, "reward_scale": 0.1}, None),
+        ({"name": "gymnasium", "id": "ALE/Pong-v5"}, None),
+        ({"options": {"reward_clip": True, "stack_num": 4}}, "env.options = {'reward_clip': True, 'stack_num': 4}"),
+        ({"id": "Breakout-v5"}, "env.id = Breakout-v5"),
+        ({"action_repeat": 2}, "env.action_repeat = 2"),
+    ],
+)
+def test_options_of_the_environment_are_those_of_the_recording(tmp_path, letters, change, differs) -> None:
+    """Speed and other backends do not matter, but what is rewarded and observed does."""
+    path = letters(tmp_path / "demos-v0", "..t")
+    file = path / "data" / "metadata.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"slmk_env": PLAYED}))
+    env = replace(info(), section=PLAYED | change)
+    if differs is None:
+        assert len(read(str(path), env)) == 3
+        return
+    with pytest.raises(SpecError, match=r"memory\.demonstrations: .* under other options") as caught:
+        read(str(path), env)
+    (problem,) = caught.value.problems
+    assert problem.expected == differs
+
+
+def test_a_recording_of_unknown_options_is_taken(tmp_path, letters) -> None:
+    """Datasets of others do not say how they were played."""
+    assert len(read(str(letters(tmp_path / "demos-v0", "..t")), replace(info(), section=PLAYED))) == 3
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
@@ -131,10 +168,15 @@ def test_actions_of_another_range_are_refused(tmp_path, write) -> None:
         ({"rewards": np.zeros((2, 1))}, r"episode 0: reward has values float64 \(1,\)"),
         ({"terminations": np.ones((2, 1), bool)}, r"episode 0: terminated has values bool \(1,\)"),
         ({"observations": np.zeros((3, 2))}, r"episode 0: obs has values float64 \(2,\)"),
+        ({"terminations": np.array([True, False])}, "episode 0: it goes on after it ended with step 1 of 2"),
+        ({"truncations": np.array([True, False])}, "episode 0: it goes on after it ended with step 1 of 2"),
     ],
 )
 def test_what_no_environment_gives_is_refused(tmp_path, write, fields, reason) -> None:
-    """Lengths and shapes that do not fit, numbers that are not finite, actions that do not exist: each says where."""
+    """Lengths and shapes that do not fit, numbers that are not finite, actions that do not exist: each says where.
+
+    So does an episode that goes on after its end, over which rewards would be summed up.
+    """
     given = episode(np.zeros((3, 1)), [0, 1]) | fields
     path = write(tmp_path / "demos-v0", BOX, spaces.Discrete(2), given)
     with pytest.raises(SpecError, match=rf"is damaged, or not one of Minari .*{reason}"):

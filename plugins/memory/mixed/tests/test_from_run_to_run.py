@@ -118,6 +118,31 @@ def test_demonstrations_of_another_environment_leave_nothing(demos, tmp_path) ->
     assert not list(tmp_path.rglob("*.toml"))
 
 
+def test_demonstrations_are_played_as_the_run_trains(tmp_path) -> None:
+    """What EnvPool is told to reward otherwise in evaluation is recorded so, and refused; recorded alike, it is taken.
+
+    The policy of the run that trains with them can be evaluated under any options.
+    """
+    env = {"name": "envpool", "id": "Hopper-v5", "num_threads": 1, "evaluation_options": {"healthy_reward": 0.0}}
+    directory = trial.run(FIRST_RUN | {"env": env}, out=tmp_path / "runs").directory
+    spec = pupil(tmp_path / "plain-v0") | {"env": env}
+    spec["run"] |= {"env_steps": 40, "eval_episodes": 1}
+    for name, words in (("plain-v0", []), ("alike-v0", ["-s", "env.evaluation_options={}"])):
+        words = [str(directory), "--episodes", "2", "--record", str(tmp_path / name), *words]
+        done = CliRunner().invoke(cli, ["eval", *words])
+        assert done.exit_code == 0, done.output
+    with pytest.raises(slmk.SpecError) as caught:
+        trial.run(spec, out=tmp_path)
+    (problem,) = caught.value.problems
+    assert problem.path == "memory.demonstrations"
+    assert (problem.expected, problem.found) == ("env.options = {}", "{'healthy_reward': 0.0}")
+    assert problem.hint.endswith("-s env.KEY=VALUE -s 'env.evaluation_options={}'`")
+    spec["memory"]["demonstrations"] = str(tmp_path / "alike-v0")
+    directory = trial.run(spec, out=tmp_path / "runs").directory
+    done = CliRunner().invoke(cli, ["eval", str(directory), "--episodes", "1", "-s", "env.options={ frame_skip = 2 }"])
+    assert done.exit_code == 0, done.output
+
+
 def test_a_policy_is_evaluated_without_its_demonstrations(demos, tmp_path) -> None:
     """Once trained, a run is scored where the dataset is no more; to resume it, the dataset has to be there."""
     moved = tmp_path / "moved-v0"

@@ -261,6 +261,27 @@ def test_problems_are_found_in_the_spec(options, scale, expected) -> None:
     assert list(MixedConfig(demonstrations="nowhere-v0", **options).problems(spec)) == expected
 
 
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (0.0, None),
+        (0.015, "no sample of a batch of 32 would be a demonstration: the least share that gives one is 0.03125"),
+        (0.016, None),
+        (0.984, None),
+        (
+            0.985,
+            "all samples of a batch of 32 would be demonstrations: the largest share that leaves others is 0.96875",
+        ),
+        (1.0, None),
+    ],
+)
+def test_a_share_without_effect_is_a_problem(share, expected) -> None:
+    """Half a sample of 32 is 0.015625: what rounds to none, or to all, is not what a share between 0 and 1 says."""
+    spec = {"env": SimpleNamespace(num_envs=1), "algorithm": SimpleNamespace(batch_size=32)}
+    problems = list(MixedConfig(demonstrations="nowhere-v0", share=share).problems(spec))
+    assert problems == ([] if expected is None else [("share", expected)])
+
+
 def test_a_dataset_is_found_by_its_id(tmp_path, letters, monkeypatch) -> None:
     """An id is looked up below Minari's root; a folder of the same name in the working directory comes first.
 

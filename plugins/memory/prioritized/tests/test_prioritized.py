@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from slmk import Act, EnvInfo, RunError, Step, load
+from slmk import Act, EnvInfo, RunError, SpecError, Step, load
 from slmk.config import Linear
 from slmk.loop import iterate
 from slmk.run import Run
@@ -28,11 +28,11 @@ def build(capacity: int = 4, num_envs: int = 1, seed: int = 0, **options: object
     return Prioritized(config, info, 1, torch.Generator().manual_seed(seed))
 
 
-def add(memory: Prioritized, start: int, steps: int, num_envs: int = 1) -> None:
-    """Steps whose reward is their number, from `start` on; every third one ends its episode."""
+def add(memory: Prioritized, start: int, steps: int, num_envs: int = 1, length: int = 3) -> None:
+    """Steps whose reward is their number, from `start` on, in episodes of that length."""
     for t in range(start, start + steps):
         obs, after = (torch.full((num_envs, 1), float(u)) for u in (t, t + 1))
-        done = torch.full((num_envs,), t % 3 == 2)
+        done = torch.full((num_envs,), t % length == length - 1)
         number = t * num_envs + torch.arange(num_envs)
         step = Step({"obs": after}, {"obs": after + 0.5}, number.float(), done, torch.zeros_like(done))
         memory.add({"obs": obs}, Act(number), step)
@@ -44,6 +44,13 @@ def prioritize(memory: Prioritized, errors: dict[int, float]) -> None:
     memory._admit()
     batch = memory._replay.gather(row, gamma=1.0)
     memory.feedback(batch, torch.tensor(list(errors.values())))
+
+
+def prioritize_sequences(memory: Prioritized, errors: dict[int, float]) -> None:
+    """Tell the errors of sequences by the number of their first step, the same in all steps."""
+    memory._admit()
+    batch = memory._replay.gather(torch.tensor(list(errors)), gamma=1.0)
+    memory.feedback(batch, torch.tensor(list(errors.values())).expand_as(batch.weight))
 
 
 def draws(memory: Prioritized, count: int) -> dict[int, int]:
@@ -122,14 +129,17 @@ def test_rows_that_hold_nothing_are_never_drawn() -> None:
 @pytest.mark.parametrize("num_envs", [1, 3])
 @pytest.mark.parametrize("seed", range(3))
 def test_priorities_follow_a_dictionary(num_envs: int, seed: int) -> None:
-    """Over many laps, with feedback and resumes at random, priorities are those a dictionary by number would have."""
+    """Over many laps, with feedback and resumes at random, priorities are those a dictionary by number would have.
+
+    Now and then more than a lap is added at once.
+    """
     random = torch.Generator().manual_seed(seed)
     steps, count = 7, 0
     memory = build(capacity=steps * num_envs, num_envs=num_envs, alpha=0.7)
     expected: dict[int, float] = {}
     highest = 1.0
     for _ in range(60):
-        added = int(torch.randint(0, 2 * steps, (), generator=random)) // 2
+        added = int(torch.randint(0, 2 * steps, (), generator=random)) // int(torch.randint(1, 3, (), generator=random))
         add(memory, count, added, num_envs)
         expected |= dict.fromkeys(range(count * num_envs, (count + added) * num_envs), highest)
         count += added
@@ -192,6 +202,31 @@ def test_the_priority_of_a_sequence_is_that_of_its_steps_that_count() -> None:
     assert memory._tree.values[:3].tolist() == pytest.approx([2.9, 2.0, 3.0])
 
 
+def test_a_sequence_that_is_drawn_too_early_keeps_its_priority() -> None:
+    """With burn-in 2, steps 3 and 4 of an episode that goes on are to count later: what is said of them now is not.
+
+    Nor is it the highest priority so far. Step 0 begins the episode, so that it counts at once.
+    """
+    memory = build(alpha=1.0, capacity=20, sequence=2, burn_in=2)
+    add(memory, 0, 5, length=20)
+    prioritize_sequences(memory, {0: 0.5, 1: 0.5, 2: 0.5, 3: 0.0, 4: 7.0})
+    assert memory._tree.values[:5].tolist() == pytest.approx([0.5, 0.5, 0.5, 1.0, 1.0])
+    add(memory, 5, 2, length=20)
+    assert memory._highest == 1.0
+    prioritize_sequences(memory, {3: 0.5, 4: 0.25, 5: 0.0})
+    assert memory._tree.values[:7].tolist() == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.25, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(("length", "later"), [(5, 1), (20, 2)])
+def test_a_sequence_that_will_never_count_is_given_up(length: int, later: int) -> None:
+    """With burn-in 2 nothing counts from the last two steps of an episode on; nor if a resume has cut it there."""
+    memory = build(alpha=1.0, capacity=20, sequence=2, burn_in=2)
+    add(memory, 0, 5, length=length)
+    add(memory, 50, later, length=100)  # Does not go on from what came last.
+    prioritize_sequences(memory, {2: 0.5, 3: 0.0, 4: 0.0, 5: 0.5})
+    assert memory._tree.values[:6].tolist() == pytest.approx([1.0, 1.0, 0.5, EPSILON, EPSILON, 0.5])
+
+
 def test_a_recurrent_network_learns_by_priority() -> None:
     """Deep Q-learning with a GRU hands back errors of sequences, and goes on."""
     spec = {
@@ -219,6 +254,13 @@ def test_an_error_that_is_not_finite_ends_the_run(wrong) -> None:
     memory.feedback(batch, torch.tensor([1.0, wrong, 1.0, 1.0]))
     with pytest.raises(RunError, match="training has diverged"):
         memory.sample(4)
+
+
+def test_a_device_without_float64_is_refused() -> None:
+    """Apple's GPUs have none, which is said before anything is allocated."""
+    info = EnvInfo(1, {"obs": spaces.Box(-1, 1, (1,))}, spaces.Discrete(2), torch.device("mps"))
+    with pytest.raises(SpecError, match=r"run\.device: prioritized adds .* float64.*found mps.*'cpu'"):
+        Prioritized(PrioritizedConfig(), info, 1, torch.Generator())
 
 
 def test_the_options_are_those_of_the_paper_on_top_of_a_replay() -> None:

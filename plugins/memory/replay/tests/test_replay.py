@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -177,6 +178,31 @@ def test_a_full_disk_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     with pytest.raises(RunError, match=r"no room for a replay of .* GiB in .*TMPDIR.*No space left"):
+        add(build(storage="disk"), ".")
+
+
+def test_a_folder_that_cannot_be_used_is_told_before_the_run(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `TMPDIR` that is not there is named beside the folder that Python takes instead; so is having none at all."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    with pytest.raises(
+        RunError, match=rf"TMPDIR is {tmp_path}/gone, but files would be made in {tempfile.gettempdir()};"
+    ):
+        add(build(storage="disk"), ".")
+
+    def refuse() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr("slmk_memory_replay.storage.gettempdir", refuse)
+    with pytest.raises(RunError, match=r"no folder for a replay on disk .*TMPDIR.*No usable temporary directory"):
+        add(build(storage="disk"), ".")
+
+
+def test_a_file_that_cannot_be_made_is_told_before_the_run(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that vanishes once Python has chosen it is an error with its name."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(RunError, match=rf"no room for a replay of .* in {tmp_path}/gone .*No such file"):
         add(build(storage="disk"), ".")
 
 

@@ -24,11 +24,20 @@ class MixedConfig(ReplayConfig):
     """The part of each batch that comes from demonstrations, rounded to a whole number of samples."""
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """What a replay finds wrong; and demonstrations must have rewards on the scale of the run's.
+        """What a replay finds wrong; a share must have an effect, and rewards must be on the scale of the run's.
 
-        Whether they are there is seen when the memory is built: a policy is evaluated without them.
+        Whether demonstrations are there is seen when the memory is built: a policy is evaluated without them.
         """
         yield from super().problems(spec)
+        batch_size = getattr(spec.get("algorithm"), "batch_size", None)
+        if batch_size is not None and 0 < self.share < 1:
+            count = round(self.share * batch_size)
+            if count == 0:
+                least = f"the least share that gives one is {1 / batch_size:g}"
+                yield "share", f"no sample of a batch of {batch_size} would be a demonstration: {least}"
+            elif count == batch_size:
+                most = f"the largest share that leaves others is {1 - 1 / batch_size:g}"
+                yield "share", f"all samples of a batch of {batch_size} would be demonstrations: {most}"
         scale = getattr(spec.get("env"), "reward_scale", 1.0)
         if scale != 1.0:
             yield (

@@ -26,6 +26,8 @@ REWARD = spaces.Box(-inf, inf, ())
 FLAG = spaces.Box(0, 1, (), bool)
 ROUNDING = 1e-3
 """The share of the range by which a recorded action may lie beyond its bounds."""
+TASK = ("id", "kwargs", "options", "overrides", "presets", "groups", "keep", "action_repeat", "clip_actions")
+"""What backends call those of their options that say what is observed, rewarded and ended, and what an action does."""
 
 
 def read(dataset: str, env: EnvInfo) -> Episodes:
@@ -36,7 +38,8 @@ def read(dataset: str, env: EnvInfo) -> Episodes:
         env: the environments that the run trains in.
 
     Raises:
-        SpecError: there is no such dataset, or it is empty, or damaged, or has other spaces than the environment.
+        SpecError: there is no such dataset, or it is empty, or damaged, or has other spaces than the environment, or
+            was recorded under other options.
     """
     data = locate(dataset)
     if data is None:
@@ -49,6 +52,7 @@ def read(dataset: str, env: EnvInfo) -> Episodes:
     try:
         opened = MinariDataset(str(data))
         _check_spaces(opened, env)
+        _check_options(opened.storage.metadata.get("slmk_env", {}), env.section)
         episodes = [_episode(each, opened.observation_space, env) for each in opened]
     except SpecError:
         raise
@@ -81,6 +85,26 @@ def _check_spaces(dataset: MinariDataset, env: EnvInfo) -> None:
     if not (_alike(dataset.action_space, env.action_space) and _same_range(dataset.action_space, env.action_space)):
         message = "the demonstrations have other actions than the environment"
         raise _refused(message, expected=str(env.action_space), found=str(dataset.action_space))
+
+
+def _check_options(played: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
+    """Refuse a dataset that slmk has recorded under other options of the same backend.
+
+    Evaluation, which is what is recorded, may have options of its own, such as rewards that are not clipped. Noise and
+    random physics do not count: it has none, and what happens without them may happen with them.
+    """
+    if played.get("name") != trained.get("name"):
+        return
+    found, expected = ({key: section.get(key) for key in TASK} for section in (played, trained))
+    differing = [key for key in TASK if found[key] != expected[key]]
+    if differing:
+        drop = " -s 'env.evaluation_options={}'" if played.get("evaluation_options") else ""
+        raise _refused(
+            "the demonstrations were recorded under other options of the environment",
+            expected=", ".join(f"env.{key} = {expected[key]}" for key in differing),
+            found=", ".join(str(found[key]) for key in differing),
+            hint=f"record them under those of this run: `slmk eval RUN --record NAME -s env.KEY=VALUE{drop}`",
+        )
 
 
 def _groups(space: spaces.Space[Any], name: str = "") -> Iterator[tuple[str, spaces.Space[Any]]]:
@@ -126,7 +150,7 @@ def _episode(data: EpisodeData, space: spaces.Space[Any], env: EnvInfo) -> Episo
     """One episode of T steps and T + 1 observations, as the only one.
 
     Raises:
-        ValueError: lengths do not match, or values are not those of the spaces.
+        ValueError: lengths do not match, values are not those of the spaces, or it ends before its last step.
     """
     steps = len(data.rewards)
     try:
@@ -140,6 +164,9 @@ def _episode(data: EpisodeData, space: spaces.Space[Any], env: EnvInfo) -> Episo
         lengths = {n: len(x) - 1 for n, x in observations.items()} | {n: len(x) for n, x in columns.items()}
         if steps == 0 or set(lengths.values()) != {steps}:
             raise ValueError(f"{steps} rewards, and steps of {lengths}")
+        ends = (columns["terminated"] | columns["truncated"])[:-1].nonzero()
+        if len(ends):
+            raise ValueError(f"it goes on after it ended with step {int(ends[0]) + 1} of {steps}")
         _check_action(columns["action"], env.action_space)
     except ValueError as error:
         raise ValueError(f"episode {data.id}: {error}") from error

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Act, EnvInfo, Obs, Sample, Step
+from slmk import Act, EnvInfo, Obs, Problem, Sample, SpecError, Step
 from slmk.toolbox.schedules import at
 from slmk_memory_prioritized import PrioritizedConfig
 from slmk_memory_prioritized.sum_tree import SumTree
@@ -28,11 +28,16 @@ class Prioritized:
 
         Raises:
             ValueError: the capacity is less than one step of every environment.
-            SpecError: there is no stack of the given number of frames.
+            SpecError: there is no stack of the given number of frames, or the device has no float64.
         """
+        if env.device.type == "mps":
+            what = "prioritized adds priorities up in float64, which this device does not have"
+            raise SpecError([Problem(what, "run.device", found="mps", hint="take 'cpu', or the memory 'replay'")])
         self._config = config
         self._replay = Replay(config, env, horizon, generator)
         self._generator = generator
+        self._lead = config.burn_in * env.num_envs
+        """Numbers from the first step of a sequence to the first that counts, unless an episode begins with it."""
         self._tree = SumTree(self._replay.rows, env.device)
         """Of pᵢ^α by row of the ring; 0 in rows that cannot be drawn."""
         self._highest = torch.ones((), dtype=torch.float64, device=env.device)
@@ -75,12 +80,15 @@ class Prioritized:
             error: δ, (B,); of sequences (L, B).
         """
         self._admit()
+        present = self._tree.values.index_select(0, batch.index)
         error = error.detach().double().abs()
-        if error.dim() > 1:
+        is_sequence = error.dim() > 1
+        if is_sequence:
             error = _of_sequences(error, batch.weight > 0)
         priority = (error + self._config.epsilon) ** self._config.alpha
-        is_held = self._tree.values.index_select(0, batch.index) > 0
-        self._tree.write(batch.index, torch.where(is_held, priority, 0.0))
+        if is_sequence:
+            priority = torch.where(self._is_early(batch), present, priority)
+        self._tree.write(batch.index, torch.where(present > 0, priority, 0.0))
         self._highest = torch.maximum(self._highest, priority.max())
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,8 +121,8 @@ class Prioritized:
         known, held = self._known, self._replay.held
         if held == known:
             return
-        # The rows of lost transitions that new ones have taken are not to be cleared.
-        lost = self._numbers(max(known.start, held.stop - self._replay.rows), min(known.stop, held.start))
+        # All rows that hold none, whatever was in them before: more than a lap may have been added.
+        lost = self._numbers(max(0, held.stop - self._replay.rows), held.start)
         new = self._numbers(max(known.stop, held.start), held.stop)
         value = torch.cat([torch.zeros_like(lost, dtype=torch.float64), self._highest.expand(len(new))])
         self._tree.write(torch.cat([lost, new]) % self._replay.rows, value)
@@ -123,6 +131,15 @@ class Prioritized:
     def _numbers(self, start: int, stop: int) -> Tensor:
         """The numbers from `start` to below `stop`, of which there may be none."""
         return torch.arange(start, max(start, stop), device=self._highest.device)
+
+    def _is_early(self, batch: Sample) -> Tensor:
+        """Of which sequences (B,) no step counts, since the first that will is still to come; they tell no error yet.
+
+        Where an episode has ended before such a step, none is to come.
+        """
+        tells = (batch.weight > 0) | batch.terminated | batch.truncated
+        age = (self._replay.held.stop - 1 - batch.index) % self._replay.rows
+        return (age < self._lead) & ~tells.any(0)
 
     def _weight(self, row: Tensor, beta: float) -> Tensor:
         """Importance weights wᵢ = (N · P(i))^−β over the highest in the batch (section 3.4): (B,) float64."""

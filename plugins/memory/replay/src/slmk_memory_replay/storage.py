@@ -215,13 +215,31 @@ def _mapped(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """A tensor in a file without a name: it is gone with the process, however that ends."""
     kind = torch.empty(0, dtype=dtype).numpy().dtype
     size = prod(shape) * kind.itemsize
-    with TemporaryFile() as file:
-        try:
+    folder = _folder()
+    try:
+        with TemporaryFile(dir=folder) as file:
             _reserve(file.fileno(), size)
-        except OSError as error:
-            where = f"{gettempdir()} (set TMPDIR for another place)"
-            raise RunError(f"no room for a replay of {size / 2**30:.2f} GiB in {where}: {error}") from error
-        return torch.from_numpy(np.memmap(file, kind, "r+", shape=shape))
+            return torch.from_numpy(np.memmap(file, kind, "r+", shape=shape))
+    except OSError as error:
+        where = f"{folder} (set TMPDIR for another place)"
+        raise RunError(f"no room for a replay of {size / 2**30:.2f} GiB in {where}: {error}") from error
+
+
+def _folder() -> str:
+    """Where files go: the folder that ``TMPDIR`` names, or else the system's for temporary files.
+
+    Raises:
+        RunError: ``TMPDIR`` names one that cannot be used, in whose place Python would take another, or there is none.
+    """
+    wanted = os.environ.get("TMPDIR")
+    try:
+        folder = gettempdir()
+    except OSError as error:
+        raise RunError(f"no folder for a replay on disk (set TMPDIR to one): {error}") from error
+    if wanted and os.path.abspath(wanted) != folder:
+        what = f"TMPDIR is {wanted}, but files would be made in {folder}"
+        raise RunError(f"no folder for a replay on disk: {what}; set TMPDIR to a folder that can be written to")
+    return folder
 
 
 def _reserve(file: int, size: int) -> None:

@@ -1,0 +1,86 @@
+"""What is refused where spaces of an environment and what a spec asks for do not go together."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+import slmk
+from slmk.assembly import build_agent
+from slmk.streams import Streams
+
+NUMBERS = spaces.Box(-1, 1, (5,))
+PARTS = {
+    "ppo": ("rollout", ("actor", "critic")),
+    "sac": ("replay", ("actor", "critic")),
+    "dqn": ("replay", ("q",)),
+}
+"""The memory and the roles of an algorithm."""
+
+
+def problems(algorithm, network, action_space, groups):
+    """What building the algorithm complains of, as (what, found)."""
+    memory, roles = PARTS[algorithm]
+    spec = {
+        "name": "groups",
+        "run": {"env_steps": 100_000},
+        "env": {"name": "gymnasium", "id": "CartPole-v1"},
+        "algorithm": {"name": algorithm},
+        "memory": {"name": memory},
+        "network": {role: {"name": network} for role in roles},
+    }
+    info = slmk.EnvInfo(1, groups, action_space, torch.device("cpu"))
+    try:
+        build_agent(slmk.load(spec), info, Streams(0))
+    except slmk.SpecError as error:
+        return [(problem.message, problem.found) for problem in error.problems]
+    return []
+
+
+BOX = spaces.Box(-1, 1, (2,))
+TAKEN = "networks are told something else under the name of this observation group"
+NO_MASK = "the observation group 'mask' does not say which actions are allowed"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "network", "action_space", "group", "refused"),
+    [
+        ("sac", "mlp", BOX, "action", True),  # Critics get the action under this name,
+        ("sac", "mlp", spaces.Discrete(3), "action", False),  # but not where they have a value for each,
+        ("ppo", "mlp", BOX, "action", False),  # and a critic of states does not.
+        ("ppo", "recurrent", BOX, "first", True),
+        ("ppo", "recurrent", BOX, "carry", True),
+        ("ppo", "recurrent", BOX, "carry/actor", True),
+        ("ppo", "recurrent", BOX, "carrying", False),
+        ("ppo", "mlp", BOX, "first", False),
+    ],
+)
+def test_groups_do_not_take_the_name_of_something_else(algorithm, network, action_space, group, refused):
+    """One would be lost without a word: networks find what they are told by its name."""
+    expected = [(TAKEN, group)] if refused else []
+    assert problems(algorithm, network, action_space, {"obs": NUMBERS, group: NUMBERS}) == expected
+
+
+@pytest.mark.parametrize("algorithm", ["dqn", "ppo", "sac"])
+@pytest.mark.parametrize(("size", "refused"), [(3, False), (5, True), (1, True)])
+def test_a_mask_has_a_value_for_each_action(algorithm, size, refused):
+    """One of another size would end in an error of torch, or allow all actions or none."""
+    groups = {"obs": NUMBERS, "mask": spaces.MultiBinary(size)}
+    expected = [(NO_MASK, str(spaces.MultiBinary(size)))] if refused else []
+    assert problems(algorithm, "mlp", spaces.Discrete(3), groups) == expected
+
+
+def test_a_mask_of_several_choices_has_a_value_for_each_of_them():
+    """Two choices of 2 and 3 have a mask of 5; for continuous actions the name means nothing."""
+    choices = spaces.MultiDiscrete([2, 3])
+    assert problems("ppo", "mlp", choices, {"obs": NUMBERS, "mask": spaces.MultiBinary(5)}) == []
+    assert problems("ppo", "mlp", choices, {"obs": NUMBERS, "mask": spaces.MultiBinary(6)}) != []
+    assert problems("ppo", "mlp", BOX, {"obs": NUMBERS, "mask": spaces.MultiBinary(6)}) == []
+
+
+@pytest.mark.parametrize("bounds", [([-1, 0], [1, 0]), ([-1, -3e38], [1, 3e38])], ids=["no width", "infinite width"])
+def test_soft_actors_need_a_density_in_every_dimension(bounds):
+    """An action that cannot be stretched to [−1, 1] would make every number of the critics one that is none."""
+    low, high = (np.array(bound, np.float32) for bound in bounds)
+    found = problems("sac", "mlp", spaces.Box(low, high), {"obs": NUMBERS})
+    assert [message for message, _ in found] == ["soft actor-critics cannot act in this action space"]
