@@ -7,8 +7,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 MJLAB := .venv-mjlab
 BRAX := .venv-brax
-# uv does not read pip's settings: where pip is told of a folder of wheels, tell uv as well.
-export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# Of pip's settings uv reads none. Where this variable tells pip of folders of wheels, tell uv as well, with commas between
+# them; what stands in pip.conf has to be said in uv.toml too.
+empty :=
+comma := ,
+export UV_FIND_LINKS ?= $(subst $(empty) $(empty),$(comma),$(strip $(PIP_FIND_LINKS)))
 # Tests start hundreds of processes; without compiled bytecode each would compile torch anew, for four seconds.
 unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv || echo .cache/uv/bin/uv)
@@ -27,7 +30,7 @@ demo: setup  ## Train PPO on CartPole and write a report: about a minute.
 # Workers of pytest fill the cores: more threads in each would only wait for one another.
 test nightly: export OMP_NUM_THREADS := 1
 
-test: setup  ## Lint, type-check and test everything; mjlab in an environment of its own.
+test: setup  ## Lint, type-check, and run all tests but those of nightly; mjlab's in an environment of its own.
 	$(MAKE) --no-print-directory --jobs 2 check $(MJLAB)/.done
 	$(BIN)/pytest -n auto
 	$(MJLAB)/bin/pytest -n auto plugins/envs/mjlab plugins/envs/managed tests/test_specs.py -k "mjlab or managed"
@@ -53,13 +56,14 @@ docs: setup  ## Write the generated pages of docs/ again.
 clean:  ## Remove what make has made.
 	rm -rf $(VENV) $(MJLAB) $(BRAX) .cache .benchmarks .pytest_cache .mypy_cache .ruff_cache
 
+# With pip in it, or `pip install -e .` would install a plugin into another Python.
 $(VENV)/.done: $(MANIFESTS) | uv
-	test -x $(BIN)/python || $(UV) venv --quiet --python "$$(cat .python-version)" $(VENV)
+	test -x $(BIN)/python || $(UV) venv --quiet --seed --python "$$(cat .python-version)" $(VENV)
 	$(UV) pip install --quiet --python $(BIN)/python -r pyproject.toml --group dev
 	touch $@
 
 $(MJLAB)/.done: $(MANIFESTS) | uv
-	test -x $(MJLAB)/bin/python || $(UV) venv --quiet --python "$$(cat .python-version)" $(MJLAB)
+	test -x $(MJLAB)/bin/python || $(UV) venv --quiet --seed --python "$$(cat .python-version)" $(MJLAB)
 	$(UV) pip install --quiet --python $(MJLAB)/bin/python --group mjlab
 	touch $@
 

@@ -2,13 +2,18 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tomli
+import tomli_w
 
+from slmk import trial
 from slmk.cli import main
+from slmk.testing.toy_runs import toy_spec
 
 SPECS = Path(__file__).parent.parent / "specs"
 SPEC = SPECS / "classic" / "ppo_cartpole.toml"
@@ -93,6 +98,29 @@ def test_a_policy_is_scored_where_it_fits_alone(run, capsys):
     words = capsys.readouterr().err
     assert "env: the policy was trained with other observations (expected {'obs': (4,)}, found {'obs': (6,)})" in words
     assert "env: the policy was trained with other actions (expected Discrete(2), found Discrete(3))" in words
+
+
+def test_what_would_change_nothing_of_an_evaluation_is_refused(run, capsys):
+    """All such settings at once, with what can be set."""
+    idle = ("algorithm.gamma=0.5", "network.actor.hidden=[8]", "run.eval_episodes=3", "env.num_envs=2", "run={}")
+    sets = [word for change in (*idle, "run.seed=7") for word in ("-s", change)]
+    assert main(["eval", str(run), "--episodes", "1", *sets]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    told = {line.split(": has no effect on an evaluation; of a spec it uses env, ")[0] for line in lines[:-1]}
+    assert told == {change.split("=")[0] for change in idle}
+    assert lines[-1] == "5 problems"
+
+
+def test_a_policy_is_scored_without_reporters_and_launcher(run, tmp_path, capsys):
+    """Those of the machine where it was trained need not be installed."""
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    text = (copy / "resolved.toml").read_text()
+    for name in ("local", "report"):
+        assert f'name = "{name}"' in text
+        text = text.replace(f'name = "{name}"', 'name = "not_here"')
+    (copy / "resolved.toml").write_text(text)
+    assert main(["eval", str(copy), "--episodes", "1"]) == 0
+    assert "over 1 episodes" in capsys.readouterr().out
 
 
 def test_list_shows_the_run(run):
@@ -185,6 +213,17 @@ def test_a_window_needs_a_display(run):
     done = slmk("eval", run, "--render", env={k: v for k, v in os.environ.items() if k not in hidden})
     assert done.returncode == 1
     assert "--video" in done.stderr
+
+
+def test_a_backend_without_ids_has_a_baseline_too(tmp_path, capsys):
+    """It is stored under the backend's name, and the manifest of a run has it."""
+    spec = tmp_path / "toy.toml"
+    spec.write_text(tomli_w.dumps(toy_spec()))
+    assert main(["baseline", str(spec), "--episodes", "2"]) == 0
+    assert capsys.readouterr().out.startswith("toy-probe: random return ")
+    (stored,) = tomli.loads((tmp_path / "baselines.toml").read_text()).values()
+    manifest = json.loads((trial.run(spec, out=tmp_path / "runs").directory / "manifest.json").read_text())
+    assert manifest["random_return"] == stored["mean"]
 
 
 def test_environment_variables_stand_for_flags(tmp_path):

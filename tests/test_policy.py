@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import slmk
-from slmk import Policy, SpecError
+from slmk import CheckpointError, Policy, SpecError
 from slmk.assembly import Agent
+from slmk.checkpoint import write_checkpoint
 from slmk.loop import iterate
+from slmk.policy import find_checkpoint
 from slmk.run import Run
 from slmk.scoring import _require_same_spaces
 
@@ -75,3 +77,49 @@ def test_it_can_be_scored_where_there_is_nothing_else(trained):
     _require_same_spaces(policy, replace(policy.env, observation_spaces={"left": spaces["left"]}))
     with pytest.raises(SpecError, match=r"trained with other observations .*found \{\}"):
         _require_same_spaces(policy, replace(policy.env, observation_spaces={"right": spaces["right"]}))
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Makes a run of sessions whose checkpoints were written when the best evaluation was this."""
+
+    def make(best_of_seeds):
+        for seed, best in best_of_seeds.items():
+            write_checkpoint(tmp_path / f"seed-{seed}" / "checkpoints" / "000000000100", {"best": best}, {})
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("best_of_seeds", "chosen"),
+    [
+        ({0: 10.0, 1: 30.0, 2: 20.0}, 1),
+        ({0: -30.0, 1: None, 2: -20.0}, 2),
+        ({8: 10.0, 9: 10.0, 10: 10.0}, 8),
+        ({9: None, 10: None}, 9),
+        ({9: float("nan"), 10: 10.0}, 10),
+    ],
+)
+def test_of_a_run_it_is_the_seed_with_the_best_evaluation(best_of_seeds, chosen, made):
+    """One that was never evaluated, or had no number, comes behind; of equals the first one by its number counts."""
+    run = made(best_of_seeds)
+    assert find_checkpoint(run) == run / f"seed-{chosen}" / "checkpoints" / "000000000100"
+
+
+def test_of_a_session_it_is_the_checkpoint_that_is_marked(made):
+    """In a run, too, where it is the older one; a session or a checkpoint that was asked for is not compared."""
+    run = made({0: 10.0, 1: 30.0})
+    checkpoints = run / "seed-1" / "checkpoints"
+    write_checkpoint(checkpoints / "000000000200", {"best": 30.0}, {})
+    (checkpoints / "best").write_text("000000000100")
+    assert find_checkpoint(run) == find_checkpoint(run / "seed-1") == checkpoints / "000000000100"
+    assert find_checkpoint(checkpoints / "000000000200") == checkpoints / "000000000200"
+    assert find_checkpoint(run / "seed-0").parent == run / "seed-0" / "checkpoints"
+
+
+def test_a_run_without_checkpoints_has_no_policy(tmp_path):
+    """What was expected is said."""
+    (tmp_path / "seed-0").mkdir()
+    with pytest.raises(CheckpointError, match="expected a run, a seed-"):
+        find_checkpoint(tmp_path)

@@ -1,5 +1,7 @@
-"""What a run in the user's own process does to that process."""
+"""What a run in the user's own process does to that process, and asks of the user's program."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,25 @@ def test_bf16_without_compiled_updates_is_said_to_make_no_difference(compile, wo
     with capture_logs() as logs, process_of(RunConfig(env_steps=1, matmul="bf16", compile=compile)):
         pass
     assert [entry["event"].split(",")[0] for entry in logs] == words
+
+
+PROGRAM = """
+from pathlib import Path
+
+from slmk import trial
+from slmk.testing.toy_runs import toy_spec
+
+trial.{call}
+"""
+
+
+def test_a_program_without_a_guard_is_told_and_begins_one_run(tmp_path):
+    """The processes of its seeds import it: they refuse to begin the run again, and to go on with it."""
+    for call in ("run(toy_spec(seeds=2))", "resume(next(Path('runs').glob('*/*')))"):
+        (tmp_path / "program.py").write_text(PROGRAM.format(call=call))
+        command = [sys.executable, "program.py"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1
+        assert 'must not begin it again; put what begins it under `if __name__ == "__main__":`' in done.stderr
+        (directory,) = (tmp_path / "runs").glob("*/*")
+        assert not list(directory.glob("seed-*"))

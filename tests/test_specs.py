@@ -97,7 +97,7 @@ def test_spec_resolves_to_itself(path, tmp_path):
     assert slmk.load(resolved) == blueprint
     assert (blueprint.target is None) == (path.stem in UNPUBLISHED)
     assert blueprint.target is None or blueprint.target.source
-    assert path.parent in (COMPILED, MJLAB) or random_return(path.parent, blueprint.env.config.model_dump()) is not None
+    assert path.parent in (COMPILED, MJLAB) or random_return(path.parent, blueprint.env.resolved()) is not None
 
 
 SHORT = {

@@ -235,6 +235,14 @@ def test_one_seed_has_a_score_and_no_spread(tmp_path, capsys):
     assert "✗ target not reached yet" in out
 
 
+def test_a_target_without_a_score_of_every_seed_says_so(tmp_path, capsys):
+    """There is no number to compare then."""
+    summary = trial_summary([480.0, None], reached=False)
+    summary["target"]["value"] = None
+    start(tmp_path).finish(summary)
+    assert "final_return_ma: not every seed has one\n" in capsys.readouterr().out
+
+
 def test_a_stdout_without_unicode_is_no_obstacle(tmp_path, monkeypatch):
     """On an ASCII stream marks are spelled out, and unknown characters become question marks."""
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")

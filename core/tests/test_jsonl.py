@@ -1,12 +1,16 @@
 """The file of rows, also after a crash in the middle of a line."""
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
-from slmk.builtin import JsonlConfig
+from slmk import RunError, trial
+from slmk.builtin import JsonlConfig, jsonl
 from slmk.builtin.jsonl import Jsonl, read_rows
+from slmk.testing.run_files import run_difference
+from slmk.testing.toy_runs import make_run_directory
 
 
 def train(env_steps, **metrics):
@@ -80,3 +84,34 @@ def test_resuming_before_the_first_checkpoint_starts_the_file_anew(tmp_path, pat
 def test_no_file_means_no_rows(path):
     """A run that has reported nothing has no rows, which is not an error."""
     assert read_rows(path) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_row_that_cannot_be_written_is_an_error_with_the_name_of_the_file(tmp_path, path):
+    """Nor does the file complain once more when it is closed."""
+    path.symlink_to("/dev/full")
+    reporter = write(tmp_path, [])
+    with pytest.raises(RunError, match=r"cannot write .*metrics\.jsonl: No space left on device"):
+        reporter.report(train(1))
+    reporter.close()
+    assert reporter._file.closed
+
+
+def test_a_full_disk_ends_the_run_and_a_resume_loses_no_row(tmp_path, monkeypatch):
+    """Rows are what summaries are made of: the run does not go on without them, as it does without other reporters."""
+    straight = make_run_directory(tmp_path / "straight")
+    line, rows = jsonl._line, iter(range(3))
+
+    def until_full(row):
+        if next(rows, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return line(row)
+
+    monkeypatch.setattr(jsonl, "_line", until_full)
+    with pytest.raises(RunError, match=r"cannot write .*metrics\.jsonl: No space left on device"):
+        make_run_directory(tmp_path / "full")
+    monkeypatch.undo()
+    (directory,) = (tmp_path / "full").glob("*/*")
+    assert not (directory / "summary.json").exists()
+    trial.resume(directory)
+    assert run_difference(straight, directory) is None

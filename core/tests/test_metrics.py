@@ -1,5 +1,7 @@
 """The measures of sessions and trials, with curves small enough to work out by hand."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,16 @@ def test_a_session_without_returns_has_null_scores(rows):
     assert {summary[name] for name in SCORES} == {None}
 
 
+@pytest.mark.parametrize("nothing", [None, float("nan"), float("inf")])
+def test_a_session_that_has_diverged_has_no_final_scores(nothing):
+    """What it had before is its best, not its last; an evaluation of that kind is none."""
+    lost = {"kind": "eval", "seed": 0, "env_steps": 300, "eval/return_mean": nothing}
+    rows = [*curve([None, 480.0, nothing]), {**lost, "env_steps": 200, "eval/return_mean": 480.0}, lost]
+    summary = session_summary(rows, RANDOM)
+    assert (summary["env_steps"], summary["max_return_ma"], summary["max_strength"]) == (300, 480.0, 460.0)
+    assert {summary[name] for name in SCORES if name.startswith("final")} == {None}
+
+
 def test_steady_and_early_strength_is_best():
     """Without a fall stability is 1; strength in the first row only is as efficient as that row is early."""
     assert session_summary(curve([30.0, 40.0, 40.0]), RANDOM)["stability"] == 1.0
@@ -145,6 +157,15 @@ def test_a_target_is_missed_when_the_mean_is_below_it_or_unknown():
     assert trial([99.0], target=None)["target"] is None
 
 
+def test_a_target_is_missed_when_a_seed_has_no_score():
+    """Three seeds at 480 do not make up for one that has diverged, or in which no episode ended."""
+    fine = [30.0, 480.0]
+    for lost in ([480.0, None], [None, None]):
+        summary = trial(fine, fine, fine, lost)
+        assert summary["target"] == {**TARGET, "value": None, "reached": False}
+        assert summary["scores"]["final_return_ma"]["values"] == [480.0, 480.0, 480.0, None]
+
+
 def test_baselines_are_stored_beside_each_other(tmp_path):
     """Each environment has a table; a new measurement replaces its own alone; an unknown one has no baseline."""
     write_baseline(tmp_path, {"id": "CartPole-v1"}, mean=1.0, std=1.0, episodes=5, seed=0)
@@ -156,8 +177,21 @@ def test_baselines_are_stored_beside_each_other(tmp_path):
     assert random_return(tmp_path, {}) is None
 
 
+def test_the_resolved_spec_of_a_run_has_the_baseline_of_the_run(tmp_path):
+    """The manifest beside it has it, for its own environment alone; one that was measured since then comes first."""
+    manifest = {"random_return": 22.1, "env": {"name": "gymnasium", "id": "CartPole-v1"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    write_baseline(tmp_path, {"id": "Pendulum-v1"}, mean=-1200.5, std=300.0, episodes=100, seed=0)
+    assert random_return(tmp_path, {"id": "CartPole-v1"}) == 22.1
+    assert random_return(tmp_path, {"id": "Hopper-v5"}) is None
+    assert random_return(tmp_path, {}) is None
+    write_baseline(tmp_path, {"id": "CartPole-v1"}, mean=20.2, std=11.0, episodes=100, seed=0)
+    assert random_return(tmp_path, {"id": "CartPole-v1"}) == 20.2
+
+
 def test_without_a_readable_file_there_is_no_baseline(tmp_path):
     """A missing or broken file is no reason to fail a run."""
     assert random_return(tmp_path, {"id": "CartPole-v1"}) is None
     (tmp_path / "baselines.toml").write_text("[broken")
+    (tmp_path / "manifest.json").write_text("[]")
     assert random_return(tmp_path, {"id": "CartPole-v1"}) is None

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import textwrap
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from slmk import AlgorithmConfig, Component, PluginError, SpecError, hookimpl
 from slmk.cli import main
+from slmk.cli.json_schema import config_schema, spec_schema
 from slmk.discovery import from_file, from_module
 from slmk.registry import FIRST_PARTY, Registry, Row, Unavailable, install_command, missing_modules
 
@@ -21,6 +23,18 @@ class Options(AlgorithmConfig):
     """No options."""
 
     memory = "none"
+
+
+class Unfinished(Options):
+    """A field whose type is imported for type checkers alone, say."""
+
+    folder: "Nowhere | None" = None  # noqa: F821
+
+
+class Unspeakable(Options):
+    """A field of which there is no JSON."""
+
+    scale: Callable[[float], float] | None = None
 
 
 def module(name, **hooks):
@@ -183,6 +197,7 @@ def test_hook_that_returns_something_else_is_told(offered, fault):
         ({"config": int}, "its config must be a subclass of slmk.AlgorithmConfig"),
         ({"config": AlgorithmConfig}, "does not set the class variable 'memory'"),
         ({"target": "math.sqrt"}, "not of the form 'module:attribute'"),
+        ({"config": Unfinished}, "the types of the fields of Unfinished are not all known: .*'Nowhere' is not defined"),
     ],
 )
 def test_component_that_breaks_the_contract_is_refused_with_the_reason(changes, reason):
@@ -191,6 +206,18 @@ def test_component_that_breaks_the_contract_is_refused_with_the_reason(changes, 
     assert row(registry, "algo", "x").health == "broken"
     with pytest.raises(PluginError, match=reason):
         registry.component("algo", "x")
+
+
+def test_options_without_a_json_schema_spoil_only_their_own():
+    """`slmk schema` has the other components, and of the one the name; who asks for its options gets the reason."""
+    offered = [algorithm("fine"), algorithm("odd", config=Unspeakable), algorithm("old", config=Unfinished)]
+    schema = spec_schema(Registry.from_modules([module("theirs", slmk_algorithms=offered)]))
+    branches = {branch["title"]: branch for branch in schema["properties"]["algorithm"]["anyOf"]}
+    assert set(branches) == {"fine", "odd"}
+    assert branches["fine"]["additionalProperties"] is False
+    assert "additionalProperties" not in branches["odd"]
+    with pytest.raises(PluginError, match=r"no schema of .*Unspeakable: .*CallableSchema"):
+        config_schema(Unspeakable)
 
 
 def test_first_party_name_that_is_not_installed_comes_with_the_command():

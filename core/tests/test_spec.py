@@ -413,6 +413,28 @@ class TestOverrides:
         assert blueprint.memory.resolved() == {"name": "toy_replay", "size": 9}
 
     @pytest.mark.parametrize(
+        ("overrides", "section", "expected"),
+        [
+            (["normalizer={}", "normalizer.obs.name=toy"], "normalizer", {"obs": {"name": "toy", "momentum": 0.9}}),
+            (["reporter=[]", "reporter.0.interval=3", "reporter.0.name=toy"], "reporter",
+             [{"name": "toy", "interval": 3}, {"name": "console", "interval": 10.0}, {"name": "jsonl"}]),
+            (["memory={ name = 'toy_replay', size = 9 }", "memory.name=toy_rollout"], "memory",
+             {"name": "toy_rollout"}),
+            (["memory.name=toy_replay", "memory={ name = 'toy_rollout' }"], "memory", {"name": "toy_rollout"}),
+            (["memory.name=toy_replay", "memory.size=9", "memory.name=toy_rollout"], "memory",
+             "memory.size: unknown key"),
+            (["env.num_envs=4", "env={ name = 'toy', id = 'x' }", "env.id=y", "env.name=toy"], "env",
+             {"name": "toy", "num_envs": 1, "id": "y", "kwargs": {}}),
+        ],
+    )  # fmt: skip
+    def test_later_ones_win(self, overrides, section, expected):
+        """Also where one sets a whole table and the other chooses a component in it."""
+        if isinstance(expected, str):
+            assert str(problems(TOY, *overrides, registry=None)[0]).startswith(expected)
+        else:
+            assert load(TOY, overrides).resolved()[section] == expected
+
+    @pytest.mark.parametrize(
         ("override", "told"),
         [
             ("run.sede=1", "run.sede: unknown key; did you mean 'seed'?"),

@@ -50,7 +50,7 @@ Where the two are alike, the bound is not reached: parameters and experience wou
 iteration, and A2C would learn from what an older policy did. A second seed on the second core needs none of this, and
 results need several seeds anyway. So there is no asynchronous loop.
 """
-    Path(__file__).with_suffix(".md").write_text(text)
+    Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -74,7 +74,7 @@ it is small networks that would gain, and these learn in minutes, of which compi
 size at which papers take 20 steps, little is gained. And priorities could no longer follow each step. So each step is a
 call of its own.
 """
-    Path(__file__).with_suffix(".md").write_text(text)
+    Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)
 
 

@@ -34,8 +34,8 @@ KEPT = ("created", "commit", "dirty", "python", "platform", "cores", "device", "
 
 def record(run: Path) -> Path:
     """Write the results file of one finished run; it replaces that of an earlier run of the same spec."""
-    manifest = json.loads((run / "manifest.json").read_text())
-    summary = json.loads((run / "summary.json").read_text())
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     if manifest["dirty"] or not manifest["commit"]:
         raise SystemExit(f"{run} was made by files that no commit has: nobody could repeat it")
     (spec,) = (path for path in SPECS.rglob(f"{manifest['name']}.toml"))
@@ -51,7 +51,7 @@ def record(run: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["slmk", "run", f"specs/{name}", *_changes(manifest["command"])])
     document = {"spec": f"specs/{name}", "command": command, **about, "summary": summary}
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return path
 
 
@@ -66,7 +66,7 @@ def _changes(command: list[str]) -> Iterator[str]:
 def results() -> Iterator[dict[str, Any]]:
     """All results files, by spec."""
     for path in sorted(RESULTS.rglob("*.json")):
-        yield json.loads(path.read_text())
+        yield json.loads(path.read_text(encoding="utf-8"))
 
 
 def table() -> str:
@@ -155,7 +155,7 @@ def _missing() -> Iterator[str]:
 
 def record_throughput(measured: Path) -> None:
     """Keep what pytest-benchmark measured, without the single rounds, in place of what this kind of CPU gave before."""
-    document = json.loads(measured.read_text())
+    document = json.loads(measured.read_text(encoding="utf-8"))
     machine = document["machine_info"]
     about = {
         "commit": document["commit_info"]["id"],
@@ -175,12 +175,14 @@ def record_throughput(measured: Path) -> None:
     }
     kept = throughputs()
     kept[cpu] = kept.get(cpu, {}) | new
-    THROUGHPUT.write_text(json.dumps(kept, indent=1) + "\n")
+    THROUGHPUT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def throughputs() -> dict[str, dict[str, dict[str, Any]]]:
     """What benchmarks gave, by the kind of CPU and by name."""
-    found: dict[str, dict[str, dict[str, Any]]] = json.loads(THROUGHPUT.read_text()) if THROUGHPUT.exists() else {}
+    found: dict[str, dict[str, dict[str, Any]]] = (
+        json.loads(THROUGHPUT.read_text(encoding="utf-8")) if THROUGHPUT.exists() else {}
+    )
     return found
 
 
@@ -228,6 +230,6 @@ if __name__ == "__main__":
         words = []
     for word in words:
         print(record(Path(word)))
-    (HERE / "README.md").write_text(table())
+    (HERE / "README.md").write_text(table(), encoding="utf-8")
     if THROUGHPUT.exists():
-        (HERE / "throughput.md").write_text(throughput_table())
+        (HERE / "throughput.md").write_text(throughput_table(), encoding="utf-8")

@@ -30,8 +30,6 @@ def measure(spec: Path, episodes: int) -> str:
         env.close()
     row = played.as_row()
     mean, std = row["eval/return_mean"], row["eval/return_std"]
-    config = blueprint.env.config.model_dump()
-    write_baseline(blueprint.directory, config, mean=mean, std=std, episodes=episodes, seed=blueprint.run.seed)
-    return (
-        f"{config.get('id', blueprint.env.component.name)}: random return {mean:.2f} ± {std:.2f} ({episodes} episodes)"
-    )
+    section = blueprint.env.resolved()
+    write_baseline(blueprint.directory, section, mean=mean, std=std, episodes=episodes, seed=blueprint.run.seed)
+    return f"{section.get('id') or section['name']}: random return {mean:.2f} ± {std:.2f} ({episodes} episodes)"

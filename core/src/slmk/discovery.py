@@ -208,4 +208,8 @@ def component_fault(kind: str, component: Component) -> str:
         return f"{options.__name__} does not set the class variable '{_DECLARATIONS[kind]}'"
     if component.target.count(":") != 1:
         return f"its target '{component.target}' is not of the form 'module:attribute'"
+    try:
+        options.model_rebuild(_parent_namespace_depth=0)
+    except Exception as error:
+        return f"the types of the fields of {options.__name__} are not all known: {failure(error)[0]}"
     return ""

@@ -95,7 +95,8 @@ def slmk_reporters() -> Iterable[Component]:  # type: ignore[empty-body]
 
     The target is called as ``target(config, directory) -> slmk.protocols.Reporter`` with the directory it may write
     to: the seed's own for reporters with ``scope = "seed"``, the run's for those with ``scope = "trial"``. A reporter
-    that raises is switched off with a warning; the run goes on.
+    that raises is switched off with a warning; the run goes on. One without whose files a run is worth nothing, as the
+    kernel's own ``jsonl``, raises `slmk.RunError` where it cannot write them: that ends the run, which can be resumed.
     """
 
 

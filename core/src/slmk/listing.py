@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from slmk.files import read_json
 
 __all__ = ["HEADER", "find_runs", "rows"]
 
@@ -16,11 +17,12 @@ def find_runs(out: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any] 
     """Every run under `out` as (directory, manifest, summary or None), oldest first."""
     found = []
     for path in out.rglob("manifest.json"):
+        if not path.with_name("resolved.toml").exists():  # A foreign file of that name.
+            continue
         summary = path.with_name("summary.json")
         try:
-            manifest = json.loads(path.read_text())
-            found.append((path.parent, manifest, json.loads(summary.read_text()) if summary.exists() else None))
-        except (OSError, ValueError):  # A run that is being written, or a foreign file of that name.
+            found.append((path.parent, read_json(path), read_json(summary) if summary.exists() else None))
+        except (OSError, ValueError):  # A run that is being written.
             continue
     return iter(sorted(found, key=lambda run: str(run[1].get("created"))))
 

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from slmk.files import drop
+
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
@@ -104,7 +106,10 @@ class _StderrLogger:
     def __init__(self, *_: object) -> None: ...
 
     def msg(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
+        try:
+            print(message, file=sys.stderr, flush=True)
+        except BrokenPipeError:  # The run need not end because nobody reads its log any more.
+            drop(sys.stderr)
 
     debug = info = warning = warn = error = critical = exception = fatal = log = msg
 

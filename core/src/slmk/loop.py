@@ -13,6 +13,7 @@ from slmk.checkpoint import Checkpoints
 from slmk.errors import RunError
 from slmk.protocols import Metrics
 from slmk.run import Run
+from slmk.statistics import finite
 
 __all__ = ["iterate", "train"]
 
@@ -105,12 +106,16 @@ def _train_row(run: Run) -> dict[str, Any]:
 
 
 def _evaluate(run: Run, emit: Emit) -> bool:
-    """Emit an evaluation row; whether it is the best so far. In a world, the first process does this for all."""
+    """Emit an evaluation row; whether it is the best so far, which one that is not finite never is.
+
+    In a world, the first process does this for all.
+    """
     row = world.told(run.evaluator(run.algorithm.policy, run.env_steps).as_row() if world.rank() == 0 else None)
     emit({"kind": "eval", "seed": run.seed, "env_steps": run.env_steps, **row})
-    if run.best is not None and row["eval/return_mean"] <= run.best:
+    mean = finite(row["eval/return_mean"])
+    if mean is None or (run.best is not None and mean <= run.best):
         return False
-    run.best = row["eval/return_mean"]
+    run.best = mean
     return True
 
 

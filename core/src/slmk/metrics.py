@@ -5,13 +5,17 @@ Reinforcement Learning", and its documentation), on our return curve: the moving
 row, R_i, at env steps t_i and after u_i updates. With R_rand the random policy's mean return, the strength at row i is
 S_i = R_i − R_rand. Final scores decide; area-like ones are shown beside them.
 
+A row has no return until the first episode has ended, and none where the return is not finite. A final score is that of
+the last row, and None where that has none: what has diverged is not judged by what it was before. The other scores are
+those of the rows that have a return.
+
 Efficiency is divided by Σ S as in SLM-Lab's code; its documentation says Σ 1/t. Unlike there, rows without cost are
 left out of both sums, and a ratio to strengths that add up to 0 or less, of which nothing can be read, is None.
 """
 
 from __future__ import annotations
 
-import math
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slmk.statistics import describe
+from slmk.statistics import describe, finite
 
 __all__ = ["BASELINES", "judged", "random_return", "session_summary", "trial_summary", "write_baseline"]
 
@@ -55,15 +59,17 @@ def session_summary(rows: Rows, random_return: float | None) -> dict[str, Any]:
     scored = _scored(rows)
     returns = np.array([row["episode/return_ma"] for row in scored], dtype=float)
     last = train[-1] if train else {}
+    final = finite(last.get("episode/return_ma"))
     return {
         "seed": last.get("seed"),
         "env_steps": last.get("env_steps"),
         "updates": last.get("updates"),
         "episodes": last.get("episode/count"),
-        "final_return_ma": float(returns[-1]) if len(returns) else None,
+        "final_return_ma": final,
         "max_return_ma": float(returns.max()) if len(returns) else None,
+        "final_strength": None if final is None or random_return is None else final - random_return,
         **_strengths(scored, returns, random_return),
-        "final_eval_return": evaluations[-1] if evaluations else None,
+        "final_eval_return": finite(evaluations[-1]) if evaluations else None,
         "time/elapsed_s": last.get("time/elapsed_s"),
         "time/env_steps_per_s": last.get("time/env_steps_per_s"),
     }
@@ -113,48 +119,64 @@ def consistency(curves: Sequence[Rows], random_return: float | None) -> float | 
 
 
 def random_return(directory: Path, env: Mapping[str, Any]) -> float | None:
-    """The random policy's mean return in the environment `env`, as stored in the folder of specs, or None."""
+    """The random policy's mean return, as stored in the folder of specs for the environment `env`, a spec's section.
+
+    None, if there is none.
+    The folder may be that of a run, whose ``resolved.toml`` is a spec too: then its manifest has the return.
+    """
     import tomli
 
     try:
-        baselines = tomli.loads((directory / BASELINES).read_text())
+        baselines = tomli.loads((directory / BASELINES).read_text(encoding="utf-8"))
     except (OSError, tomli.TOMLDecodeError):
-        return None
-    mean = baselines.get(str(env.get("id")), {}).get("mean")
+        baselines = {}
+    mean = baselines.get(_task(env), {}).get("mean", _random_return_of_run(directory, env))
     return None if mean is None else float(mean)
+
+
+def _random_return_of_run(directory: Path, env: Mapping[str, Any]) -> float | None:
+    """That of the run in this folder, if there is one, in this environment."""
+    try:
+        manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+        return manifest["random_return"] if _task(manifest["env"]) == _task(env) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def write_baseline(
     directory: Path, env: Mapping[str, Any], *, mean: float, std: float, episodes: int, seed: int
 ) -> None:
-    """Store the random policy's return in the environment `env` in the folder of specs, beside what is there."""
+    """Store the random policy's return in the folder of specs for the environment `env`, beside what is there."""
     import tomli
     import tomli_w
 
     path = directory / BASELINES
-    baselines = tomli.loads(path.read_text()) if path.exists() else {}
-    baselines[str(env["id"])] = {"mean": round(mean, 4), "std": round(std, 4), "episodes": episodes, "seed": seed}
+    baselines = tomli.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    baselines[_task(env)] = {"mean": round(mean, 4), "std": round(std, 4), "episodes": episodes, "seed": seed}
     temporary = path.with_suffix(".tmp")
     head = "# Returns of the random policy, written by `slmk baseline SPEC...`.\n"
-    temporary.write_text(head + tomli_w.dumps(dict(sorted(baselines.items()))))
+    temporary.write_text(head + tomli_w.dumps(dict(sorted(baselines.items()))), encoding="utf-8")
     os.replace(temporary, path)
 
 
+def _task(env: Mapping[str, Any]) -> str:
+    """What an environment is called: its id, or the name of a backend that has but one."""
+    return str(env.get("id") or env.get("name"))
+
+
 def _scored(rows: Rows) -> list[Mapping[str, Any]]:
-    """The training rows that have a return: those after the end of the first episode."""
-    averages = ((row, row.get("episode/return_ma")) for row in rows if row["kind"] == "train")
-    return [row for row, average in averages if average is not None and math.isfinite(average)]
+    """The training rows that have a return."""
+    return [row for row in rows if row["kind"] == "train" and finite(row.get("episode/return_ma")) is not None]
 
 
 def _strengths(rows: Rows, returns: Curve, random_return: float | None) -> dict[str, float | None]:
-    names = ("strength", "max_strength", "final_strength", "sample_efficiency", "training_efficiency", "stability")
+    names = ("strength", "max_strength", "sample_efficiency", "training_efficiency", "stability")
     if random_return is None or not len(returns):
         return dict.fromkeys(names)
     strength = returns - random_return
     return {
         "strength": float(strength.mean()),
         "max_strength": float(strength.max()),
-        "final_strength": float(strength[-1]),
         "sample_efficiency": efficiency(strength, np.array([row["env_steps"] for row in rows], dtype=float)),
         "training_efficiency": efficiency(strength, np.array([row["updates"] for row in rows], dtype=float)),
         "stability": stability(strength),
@@ -176,8 +198,12 @@ def stability(strength: Curve) -> float | None:
 
 
 def judged(target: Mapping[str, Any] | None, scores: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The target with the mean over seeds of the score that it names (``value``) and whether that is ``reached``."""
+    """The target with the mean over seeds of the score that it names (``value``) and whether that is ``reached``.
+
+    There is no such mean, and nothing reached, unless every seed has that score.
+    """
     if target is None:
         return None
-    value = scores.get(target["metric"], {}).get("mean")
+    score = scores[target["metric"]]
+    value = None if None in map(finite, score["values"]) else score["mean"]
     return {**target, "value": value, "reached": value is not None and value >= target["score"]}

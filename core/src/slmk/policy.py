@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import UserDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from slmk.assembly import Agent, build_agent, resolve_device
 from slmk.batch import Obs
-from slmk.checkpoint import Checkpoints, read_checkpoint
+from slmk.checkpoint import Checkpoints, best_return, read_checkpoint
 from slmk.env_info import EnvInfo
 from slmk.errors import CheckpointError
 from slmk.recurrence import Recurrence
@@ -49,10 +50,10 @@ class Policy:
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu", registry: Registry | None = None) -> Policy:
-        """Load from a run directory (its first session), a session's directory, or one checkpoint.
+        """Load from a run directory, a session's directory, or one checkpoint; see `find_checkpoint`.
 
-        Of a run or a session the best checkpoint by evaluation is taken. Only the plugins of the algorithm, networks
-        and normalizers are needed: neither the environment nor its simulator.
+        Only the plugins of the algorithm, networks and normalizers are needed: neither the environment nor its
+        simulator.
 
         Raises:
             CheckpointError: there is no checkpoint, or it cannot be read.
@@ -123,16 +124,29 @@ class Policy:
 def find_checkpoint(path: Path) -> Path:
     """The checkpoint that a run directory, a session directory or a checkpoint directory stands for.
 
+    Of a session it is the one with the best evaluation, or else the newest; of a run that of the session whose best
+    evaluation is the highest, or else that of the first one.
+
     Raises:
         CheckpointError: there is none.
     """
     if (path / "state.json").exists():
         return path
-    sessions = [path] if (path / "checkpoints").is_dir() else sorted(path.glob("seed-*"))
-    for session in sessions:
-        if (best := Checkpoints(session / "checkpoints").best()) is not None:
-            return best
-    raise CheckpointError(f"{path}: no checkpoint here; expected a run, a seed-* folder of one, or a checkpoint")
+    sessions = [path] if (path / "checkpoints").is_dir() else sorted(path.glob("seed-*"), key=_number)
+    found = [best for session in sessions if (best := Checkpoints(session / "checkpoints").best()) is not None]
+    if not found:
+        raise CheckpointError(f"{path}: no checkpoint here; expected a run, a seed-* folder of one, or a checkpoint")
+    return max(found, key=_score)
+
+
+def _number(session: Path) -> tuple[int, str]:
+    """What sorts ``seed-9`` before ``seed-10``."""
+    return len(session.name), session.name
+
+
+def _score(checkpoint: Path) -> float:
+    best = best_return(checkpoint)
+    return -math.inf if best is None else best
 
 
 @torch.no_grad()

@@ -1,4 +1,7 @@
-"""The reporters of a run, isolated: one that raises is switched off with a warning, and the run goes on."""
+"""The reporters of a run, isolated: one that raises is switched off with a warning, and the run goes on.
+
+But for a `RunError`, by which a reporter says that the run cannot do without what it failed to write.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any, Literal
 import structlog
 
 from slmk.config import Config
+from slmk.errors import RunError
 from slmk.registry import get_registry
 from slmk.spec import Blueprint
 
@@ -57,6 +61,8 @@ class Reporters:
     def _guard(self, name: str, call: Callable[[], None]) -> None:
         try:
             call()
+        except RunError:
+            raise
         except Exception as error:
             with suppress(Exception):
                 _close(self._reporters.pop(name, None))

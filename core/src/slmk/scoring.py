@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from slmk.errors import CheckpointError, Problem, SpecError
+from slmk.spec.document import dotted
+from slmk.spec.overrides import path_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     from slmk.spec import Blueprint
 
 __all__ = ["Score", "score"]
+
+_UNUSED: Final = ("reporter=[]", "launcher={}")
+"""Sections without which it can do: their plugins need not be here."""
+_RUN_KEYS: Final = (("run", "device"), ("run", "seed"))
+_USES: Final = "of a spec it uses env, run.device and run.seed; --episodes says how many"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +69,33 @@ def score(
         render: show them in a window.
         video: write them to this file; its suffix names the format.
         record: write them to this folder as a Minari dataset.
-        overrides: changes to the spec, such as of the environment's options.
+        overrides: changes to the spec: of the environment's options, of ``run.device`` and ``run.seed``.
 
     Raises:
         CheckpointError: there is no run or no checkpoint.
-        SpecError: the environment has other observations or actions than the one in which the policy was trained.
+        SpecError: the environment has other observations or actions than the one in which the policy was trained, or
+            an override changes nothing here.
         RunError: they cannot be shown, filmed or recorded; of a recording nothing is left then.
     """
     from slmk.spec import load
 
     spec = _resolved_spec(path)
+    _refuse_idle(overrides)
     filmed = render or video is not None
-    blueprint = load(spec, (*overrides, *(("env.render=true",) if filmed else ())))
+    blueprint = load(spec, (*_UNUSED, *overrides, *(("env.render=true",) if filmed else ())))
     blueprint.env.config.prepare()  # type: ignore[attr-defined]
     return _score(blueprint, path, episodes, render=render, video=video, record=record)
+
+
+def _refuse_idle(overrides: Sequence[str]) -> None:
+    """Raise for what would change nothing: the policy is that of the checkpoint."""
+    problems = [
+        Problem("has no effect on an evaluation", dotted(key), hint=_USES)
+        for override in overrides
+        if (key := path_of(override)) and (key[0] != "env" or key[1:] == ("num_envs",)) and key not in _RUN_KEYS
+    ]
+    if problems:
+        raise SpecError(problems)
 
 
 def _score(

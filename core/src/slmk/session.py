@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slmk import world
 from slmk.config import RunConfig
 from slmk.errors import CheckpointError
-from slmk.files import write_json
+from slmk.files import held, read_json, write_json, writing
 from slmk.logs import say_stopping
 from slmk.reporting import Reporters
 from slmk.spec import Blueprint, load
+
+if TYPE_CHECKING:
+    from slmk.run import Run
 
 __all__ = ["process_of", "run_session"]
 
@@ -33,7 +35,8 @@ def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
         on_row: takes every row, in this process.
 
     Returns:
-        The session's summary; with the key ``interrupted`` (the signal's number) where it was stopped.
+        The session's summary; with the key ``interrupted`` where a signal came, whose number it is, even if the
+        session was at its end: no other session is to follow then.
 
     Raises:
         SpecError: the parts do not fit together.
@@ -51,24 +54,29 @@ def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
 
 
 def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: list[int]) -> dict[str, Any]:
-    from slmk.checkpoint import Checkpoints, read_checkpoint
-    from slmk.loop import train
     from slmk.run import Run
 
-    parent = Path(job["directory"])
     # The files of the first process are the run's; the others have checkpoints to go on from, and nothing else.
-    directory = parent / (f"rank-{world.rank()}" if world.rank() else "") / f"seed-{job['seed']}"
-    run = Run(blueprint, job["seed"])
-    checkpoints = Checkpoints(directory / "checkpoints")
-    if job.get("resume"):
-        if (newest := checkpoints.newest_of_all()) is not None:
-            run.load_state_dict(read_checkpoint(newest, run.env.info.device)[0])
-    elif directory.exists():
-        raise CheckpointError(f"{directory} exists already; resume it, or choose another directory")
-    directory.mkdir(parents=True, exist_ok=True)
-    manifest = json.loads((parent / "manifest.json").read_text())
+    rank = f"rank-{world.rank()}" if world.rank() else ""
+    directory = Path(job["directory"], rank, f"seed-{job['seed']}")
+    with closing(Run(blueprint, job["seed"])) as run:
+        if directory.exists() and not job.get("resume"):
+            raise CheckpointError(f"{directory} exists already; resume it, or choose another directory")
+        with writing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        with held(directory):
+            return _train(run, directory, job, on_row, caught)
+
+
+def _train(run: Run, directory: Path, job: Mapping[str, Any], on_row: OnRow, caught: list[int]) -> dict[str, Any]:
+    from slmk.checkpoint import Checkpoints, read_checkpoint
+    from slmk.loop import train
+
+    blueprint, checkpoints = run.blueprint, Checkpoints(directory / "checkpoints")
+    if job.get("resume") and (newest := checkpoints.newest_of_all()) is not None:
+        run.load_state_dict(read_checkpoint(newest, run.env.info.device)[0])
+    manifest = read_json(Path(job["directory"], "manifest.json"))
     reporters = Reporters(blueprint if world.rank() == 0 else replace(blueprint, reporters=()), "seed", directory)
-    reporters.start({**manifest, "seed": run.seed, "resume_from": run.env_steps if job.get("resume") else None})
 
     def emit(row: Mapping[str, Any]) -> None:
         if row["kind"] != "progress":
@@ -76,13 +84,15 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: li
         on_row(row)
 
     try:
-        finished = not world.any_of(bool(caught)) and train(run, checkpoints, emit, lambda: bool(caught))
+        reporters.start({**manifest, "seed": run.seed, "resume_from": run.env_steps if job.get("resume") else None})
+        if not world.any_of(bool(caught)):
+            train(run, checkpoints, emit, lambda: bool(caught))
         summary = world.told(_summarise(run, directory, manifest) if world.rank() == 0 else None)
         reporters.finish(summary)
-        return summary if finished else {**summary, "interrupted": caught[0] if caught else signal.SIGTERM}
+        stopped = world.any_of(bool(caught))
+        return {**summary, "interrupted": caught[0] if caught else signal.SIGTERM} if stopped else summary
     finally:
         reporters.close()
-        run.close()
 
 
 @contextmanager
@@ -109,7 +119,7 @@ def process_of(config: RunConfig) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _summarise(run: Any, directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _summarise(run: Run, directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     from slmk.builtin.jsonl import read_rows
     from slmk.metrics import session_summary
 
@@ -126,8 +136,9 @@ def _summarise(run: Any, directory: Path, manifest: Mapping[str, Any]) -> dict[s
 def _signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in a list instead of dying, so that the loop can write a checkpoint first.
 
-    A second signal acts as usual, also where a shell has started this in the background, with SIGINT ignored. The
-    process that the user has started says so; to others the signal was passed on.
+    A second signal acts as it would have before, but for a SIGINT that was ignored, as where a shell has started this
+    in the background: it acts as usual. The process that the user has started says so; to others the signal was passed
+    on.
     """
     caught: list[int] = []
     before: dict[int, Any] = {}
@@ -168,7 +179,7 @@ def _profile(directory: Path, wanted: bool) -> Iterator[None]:
         yield
     finally:
         profile.disable()
-        directory.mkdir(parents=True, exist_ok=True)
-        profile.dump_stats(directory / "profile.pstats")
-        with (directory / "profile.txt").open("w") as file:
-            pstats.Stats(profile, stream=file).sort_stats("tottime").print_stats(50)
+        if directory.exists():  # Otherwise the session did not begin.
+            profile.dump_stats(directory / "profile.pstats")
+            with (directory / "profile.txt").open("w", encoding="utf-8") as file:
+                pstats.Stats(profile, stream=file).sort_stats("tottime").print_stats(50)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
 import platform
 import secrets
@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import distributions
@@ -21,8 +21,8 @@ import structlog
 
 from slmk import world
 from slmk.cores import share_cores
-from slmk.errors import CheckpointError, RunError, SpecError
-from slmk.files import write_json
+from slmk.errors import CheckpointError, PluginError, RunError, SpecError
+from slmk.files import held, read_json, write_json
 from slmk.registry import get_registry
 from slmk.spec import Blueprint, load
 
@@ -59,10 +59,14 @@ def run(
         join: meet the processes that ``torchrun`` has started besides this one, and train together (`slmk.world`).
 
     Raises:
-        SpecError: the spec is wrong, or its parts do not fit together; nothing is left behind.
+        SpecError: the spec is wrong, or its parts do not fit together.
         PluginError: a plugin that the spec names is broken.
-        RunError: the run could not go on; its directory stays, and can be resumed.
+        RunError: the run could not go on.
+
+    After an error, the run directory stays, and can be resumed, unless the spec or a plugin was found wrong before any
+    session had begun: then nothing is left behind.
     """
+    _refuse_while_main_is_imported()
     blueprint = load(spec, overrides)
     with _world(blueprint, join):
         directory = _directory(Path(out), blueprint)
@@ -71,9 +75,10 @@ def run(
             _begin(directory, blueprint)
         directory = world.told(directory)
         try:
-            return _launch(directory, blueprint, resuming=False, profile=profile)
-        except SpecError:
-            if world.rank() == 0:
+            with _held(directory):
+                return _launch(directory, blueprint, resuming=False, profile=profile)
+        except (SpecError, PluginError):
+            if world.rank() == 0 and not any(directory.rglob("seed-*")):
                 _remove(directory, new)
                 structlog.get_logger("slmk").info("nothing was trained, so the run directory is removed again")
             raise
@@ -90,17 +95,31 @@ def resume(directory: str | Path, *, profile: bool = False, join: bool = False) 
     Raises:
         CheckpointError: the directory is not that of a run, a checkpoint cannot be read, or the run was made by another
             number of processes.
+        RunError: the run could not go on, or another process is at it.
     """
+    _refuse_while_main_is_imported()
     directory = Path(directory)
-    if not (directory / "resolved.toml").is_file():
-        raise CheckpointError(f"{directory} is not a run directory: it has no resolved.toml")
+    for name in ("resolved.toml", "manifest.json"):
+        if not (directory / name).is_file():
+            raise CheckpointError(f"{directory} is not a run directory: it has no {name}")
     blueprint = load(directory / "resolved.toml")
     with _world(blueprint, join):
-        before = json.loads((directory / "manifest.json").read_text()).get("processes", 1)
+        before = read_json(directory / "manifest.json").get("processes", 1)
         if before != world.size():
             message = f"{directory} was made by {before} processes and needs as many; here: {world.size()}"
             raise CheckpointError(message)
-        return _launch(directory, blueprint, resuming=True, profile=profile)
+        with _held(directory):
+            return _launch(directory, blueprint, resuming=True, profile=profile)
+
+
+def _refuse_while_main_is_imported() -> None:
+    """Raise in a process that a run has started, while it imports the program that began this run.
+
+    The attribute is what `multiprocessing` itself asks before it starts a process.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        message = "a run starts processes, which import the program that began it and must not begin it again"
+        raise RunError(f'{message}; put what begins it under `if __name__ == "__main__":`')
 
 
 @contextmanager
@@ -119,6 +138,11 @@ def _world(blueprint: Blueprint, join: bool) -> Iterator[None]:
             share_cores(1)
 
 
+def _held(directory: Path) -> AbstractContextManager[None]:
+    """The run directory for this process alone. In a world, the first process holds it for all."""
+    return held(directory) if world.rank() == 0 else nullcontext()
+
+
 def _launch(directory: Path, blueprint: Blueprint, *, resuming: bool, profile: bool) -> Result:
     from slmk.reporting import Reporters
 
@@ -127,17 +151,19 @@ def _launch(directory: Path, blueprint: Blueprint, *, resuming: bool, profile: b
     jobs = [
         {"directory": str(directory), "seed": seed, "resume": resuming, "profile": profile}
         for seed in seeds
-        if not (resuming and (directory / f"seed-{seed}" / "summary.json").exists() and _finished(directory, seed))
+        if not (resuming and _finished(directory, seed))
     ]
     jobs = world.told(jobs)
     if not jobs:
         structlog.get_logger("slmk").info("every session is done already", directory=str(directory))
     reporters = Reporters(blueprint if reports else replace(blueprint, reporters=()), "trial", directory)
     try:
-        reporters.start(json.loads((directory / "manifest.json").read_text()))
+        reporters.start(read_json(directory / "manifest.json"))
         launcher: Any = get_registry().load(blueprint.launcher.component)
         summaries = launcher(blueprint.launcher.config).launch(jobs, reporters.report) if jobs else []
-        interrupted = next((s["interrupted"] for s in summaries if "interrupted" in s), None)
+        number = next((s["interrupted"] for s in summaries if "interrupted" in s), None)
+        # A signal that came when all was done interrupted nothing.
+        interrupted = world.told(None if reports and all(_finished(directory, seed) for seed in seeds) else number)
         summary = world.told(_summarise(directory, blueprint, seeds) if reports else None)
         reporters.finish(summary)
     finally:
@@ -150,9 +176,10 @@ def _seeds(blueprint: Blueprint) -> list[int]:
 
 
 def _finished(directory: Path, seed: int) -> bool:
-    summary = json.loads((directory / f"seed-{seed}" / "summary.json").read_text())
-    budget: int = json.loads((directory / "manifest.json").read_text())["env_steps"]
-    return summary["env_steps"] is not None and summary["env_steps"] >= budget
+    """Whether a session has come to the end of its budget."""
+    path = directory / f"seed-{seed}" / "summary.json"
+    budget: int = read_json(directory / "manifest.json")["env_steps"]
+    return path.exists() and (read_json(path)["env_steps"] or 0) >= budget
 
 
 def _summarise(directory: Path, blueprint: Blueprint, seeds: Sequence[int]) -> dict[str, Any]:
@@ -163,9 +190,9 @@ def _summarise(directory: Path, blueprint: Blueprint, seeds: Sequence[int]) -> d
     done = [path for path in paths if (path / "summary.json").exists()]
     summary = trial_summary(
         blueprint.name,
-        [json.loads((path / "summary.json").read_text()) for path in done],
+        [read_json(path / "summary.json") for path in done],
         [read_rows(path / "metrics.jsonl") for path in done],
-        json.loads((directory / "manifest.json").read_text())["random_return"],
+        read_json(directory / "manifest.json")["random_return"],
         blueprint.target.model_dump() if blueprint.target else None,
     )
     write_json(directory / "summary.json", summary)
@@ -186,8 +213,8 @@ def _begin(directory: Path, blueprint: Blueprint) -> None:
     """
     try:
         directory.mkdir(parents=True)
-        (directory / "spec.toml").write_text(blueprint.text)
-        (directory / "resolved.toml").write_text(blueprint.resolved_toml())
+        (directory / "spec.toml").write_text(blueprint.text, encoding="utf-8")
+        (directory / "resolved.toml").write_text(blueprint.resolved_toml(), encoding="utf-8")
         write_json(directory / "manifest.json", _manifest(blueprint))
     except OSError as error:
         raise RunError(f"cannot write to the run directory {directory}: {error.strerror}") from error
@@ -224,7 +251,7 @@ def _manifest(blueprint: Blueprint) -> dict[str, Any]:
         "env": {"name": blueprint.env.component.name, **blueprint.env.config.model_dump(mode="json")},
         "algorithm": blueprint.algorithm.component.name,
         "target": blueprint.target.model_dump() if blueprint.target else None,
-        "random_return": random_return(blueprint.directory, blueprint.env.config.model_dump()),
+        "random_return": random_return(blueprint.directory, blueprint.env.resolved()),
     }
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slmk.builtin.progress import Progress
+from slmk.files import drop
 
 __all__ = ["compact", "duration", "number", "open_console", "panel", "scores", "verdict"]
 
@@ -40,10 +41,18 @@ def open_console() -> Console:
     """A console on stdout that never fails for a character, and wraps no line where stdout is no terminal."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     spelled: Any = None if encoding.lower().startswith("utf") else _Spelled(sys.stdout)
-    console = Console(file=spelled, highlight=False, markup=False, emoji=False)
+    console = _Screen(file=spelled, highlight=False, markup=False, emoji=False)
     if not console.file.isatty():
         console.size = console.size._replace(width=PIPE_WIDTH)
     return console
+
+
+class _Screen(Console):
+    """A console for which a reader that is gone, such as `head`, is an error like any other: rich ends the process."""
+
+    def on_broken_pipe(self) -> None:
+        drop(sys.stdout)
+        raise BrokenPipeError("nobody reads stdout any more")
 
 
 class _Spelled:
@@ -145,7 +154,8 @@ def verdict(target: Mapping[str, Any], *, complete: bool) -> Group:
     word = "reached" if reached else "not reached" if complete else "not reached yet"
     line = Text(f"{'✓' if reached else '✗'} target {word}", style="bold green" if reached else "bold red")
     relation = "≥" if reached else "<"
-    found = "none" if target["value"] is None else f"{number(target['value'])} {relation} {target['score']:g}"
+    compared = f"{number(target['value'])} {relation} {target['score']:g}"
+    found = "not every seed has one" if target["value"] is None else compared
     facts = f"  {target['metric']}: {found}"
     return Group(line.append(facts, style="not bold default"), Text(f"  {target['source']}", style="dim"))
 

@@ -6,10 +6,12 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TextIO
 
 from slmk.builtin import JsonlConfig
+from slmk.files import writing
 
 __all__ = ["Jsonl", "read_rows"]
 
@@ -17,7 +19,10 @@ FILE = "metrics.jsonl"
 
 
 class Jsonl:
-    """Appends rows, each on the disk's way as soon as it is there."""
+    """Appends rows, each on the disk's way as soon as it is there.
+
+    What cannot be written ends the run with a `RunError`: summaries and a resume are made of these rows.
+    """
 
     scope: ClassVar[Literal["seed", "trial"]] = "seed"
 
@@ -28,23 +33,32 @@ class Jsonl:
     def start(self, run: Mapping[str, Any]) -> None:
         """Open the file; when resuming, drop what was reported after the checkpoint first."""
         resume_from = run.get("resume_from")
-        if resume_from is not None and self.path.exists():
-            self._rewrite(row for row in read_rows(self.path) if row["env_steps"] <= resume_from)
-        self._file = self.path.open("a", buffering=1)
+        with writing(self.path):
+            if resume_from is not None and self.path.exists():
+                self._rewrite(row for row in read_rows(self.path) if row["env_steps"] <= resume_from)
+            self._file = self.path.open("a", buffering=1, encoding="utf-8")
 
     def report(self, row: Mapping[str, Any]) -> None:
         """Write one row; what is not finite becomes null."""
         assert self._file is not None
-        self._file.write(_line(row))
+        with writing(self.path):
+            self._file.write(_line(row))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Close the file."""
         assert self._file is not None
-        self._file.close()
+        with writing(self.path):
+            self._file.close()
+
+    def close(self) -> None:
+        """The same after an error, such as that of a full disk, on which the rest of a line cannot be written."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.writelines(_line(row) for row in rows)
             file.flush()
             os.fsync(file.fileno())
@@ -56,7 +70,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             rows.append(json.loads(line))
         except ValueError:

@@ -39,7 +39,8 @@ class Local:
         self.config = config
 
     def launch(self, jobs: Sequence[Mapping[str, Any]], on_row: OnRow) -> Sequence[Mapping[str, Any]]:
-        """See `slmk.protocols.Launcher.launch`. Ctrl-C and SIGTERM reach every session, which save and stop.
+        """See `slmk.protocols.Launcher.launch`. Ctrl-C and SIGTERM reach every session, which save and stop;
+        a second time ends them at once.
 
         Raises:
             SlmkError: the first error of a session; the others are asked to save and stop.
@@ -87,6 +88,7 @@ class _Pool:
     def __init__(
         self, jobs: Sequence[Mapping[str, Any]], on_row: OnRow, places: Sequence[str | None], size: int, sharing: int
     ) -> None:
+        self.jobs = jobs
         self.waiting = list(enumerate(jobs))
         self.on_row = on_row
         self.free = [places[index % len(places)] for index in range(size)]
@@ -103,19 +105,19 @@ class _Pool:
         self.passed_on = 0
 
     def run(self) -> list[Mapping[str, Any]]:
-        """Until every session has ended."""
+        """Until every session has ended. What a signal kept from starting, or killed, counts as interrupted."""
         with self._catching_signals():
             while self.waiting or self.running:
                 self._turn()
         if self.error is not None:
             raise self.error
-        return [self.summaries[index] for index in sorted(self.summaries)]
+        return [self.summaries.get(index) or {"interrupted": self.signals[0]} for index in range(len(self.jobs))]
 
     @contextmanager
     def _catching_signals(self) -> Iterator[None]:
         """Pass SIGINT and SIGTERM on to the sessions, which are in groups of their own, and go on until they end.
 
-        A second later at most.
+        A second later at most. They take any number of signals as one request; so the next signal kills them.
         """
         before: dict[int, Any] = {}
         with suppress(ValueError):  # Not the main thread: signals are the caller's affair.
@@ -133,7 +135,7 @@ class _Pool:
         self.signals.append(number)
 
     def stop(self, number: int) -> None:
-        """Start no more sessions, and signal those that run."""
+        """Start no more sessions, and ask those that run to save and stop."""
         self.waiting.clear()
         for _, process, _ in self.running.values():
             with suppress(ProcessLookupError):
@@ -141,12 +143,19 @@ class _Pool:
 
     def _turn(self) -> None:
         for number in self.signals[self.passed_on :]:  # Here, not in the handler: it may interrupt the start of one.
+            if self.passed_on:
+                self._kill()
+            else:
+                self.stop(number)
             self.passed_on += 1
-            self.stop(number)
         while self.waiting and self.free:
             self._start(*self.waiting.pop(0), self.free.pop(0))
         for connection in wait(list(self.running), timeout=1.0):
             self._receive(connection)  # type: ignore[arg-type]
+
+    def _kill(self) -> None:
+        for _, process, _ in self.running.values():
+            process.kill()
 
     def _start(self, index: int, job: Mapping[str, Any], place: str | None) -> None:
         ours, theirs = self.context.Pipe(duplex=False)
@@ -164,13 +173,14 @@ class _Pool:
             process.join()
             del self.running[connection]
             self.free.append(place)
-            if index not in self.summaries and self.signals:
-                self.summaries[index] = {"interrupted": self.signals[0]}  # It was starting, or was signalled twice.
-            elif index not in self.summaries and self.error is None:
+            if index not in self.summaries and not self.signals:
                 self._fail(RunError(f"a session died (exit code {process.exitcode}); `slmk resume` goes on with it"))
             return
         if word == "row":
-            self.on_row(value)
+            try:
+                self.on_row(value)
+            except SlmkError as error:
+                self._fail(error)
         elif word == "log":
             log_again(*value)
         elif word == "done":
@@ -199,7 +209,13 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _work(job: Mapping[str, Any], place: str | None, sharing: int, connection: Connection) -> None:
-    """The body of a session's process."""
+    """The body of a session's process.
+
+    It takes the first signal, whoever sends it, as a request to save and stop; to end it at once takes SIGKILL. Where
+    all processes of a service are signalled, it gets the signal once more from its parent.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _ignore)  # What a session's own handlers give way to after the first signal.
     share_cores(sharing)
     if place is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = place  # Before anything looks for devices: torch, JAX and Warp then agree.
@@ -208,16 +224,30 @@ def _work(job: Mapping[str, Any], place: str | None, sharing: int, connection: C
 
     from slmk.session import run_session
 
-    def send(row: Mapping[str, Any]) -> None:
-        try:
-            connection.send(("row", dict(row)))
-        except BrokenPipeError:  # The parent is gone: nobody is left to wait for this session.
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    hand_over_logs(lambda *event: connection.send(("log", event)), seed=job["seed"])
+    parent = _Parent(connection)
+    hand_over_logs(lambda *event: parent.tell("log", event), seed=job["seed"])
     try:
-        connection.send(("done", run_session(job, send)))
+        parent.tell("done", run_session(job, lambda row: parent.tell("row", dict(row))))
     except SlmkError as error:
-        connection.send(("error", error))
-    except KeyboardInterrupt:
-        pass  # The parent passed the signal on, and knows.
+        parent.tell("error", error)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """A handler, since a child would inherit SIG_IGN."""
+
+
+class _Parent:
+    """The process that waits for a session."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._is_there = True
+
+    def tell(self, word: str, value: Any) -> None:
+        """Send a message. When the parent is gone, nobody waits for this session any more: it is to save and stop."""
+        if self._is_there:
+            try:
+                self._connection.send((word, value))
+            except BrokenPipeError:
+                self._is_there = False
+                os.kill(os.getpid(), signal.SIGTERM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Final
 
 import click
@@ -13,6 +14,7 @@ from slmk import __version__, world
 from slmk.cli.lazy import LazyCommand, LazyGroup
 from slmk.cli.present import show_error
 from slmk.errors import SlmkError
+from slmk.files import drop
 from slmk.logs import FORMATS, LEVELS, configure
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -62,6 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 run failed, 2 spec wrong, 3 plugin broken."""
     # pydantic would read the metadata of every distribution once more to look for plugins of its own.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    _spell_everything()
+    try:
+        return _main(arguments)
+    finally:
+        _drop_unread()
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     try:
         result = cli.main(arguments, prog_name="slmk", standalone_mode=False)
     except SlmkError as error:
@@ -72,7 +82,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # The reader, such as `head`, has seen enough.
-        sys.stderr.close()
-        return 0
     return result if isinstance(result, int) else 0
+
+
+def _spell_everything() -> None:
+    """Print question marks for what stdout cannot spell rather than fail; stderr does something of the kind anyway."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _drop_unread() -> None:
+    """Python would try once more at its end to write what nobody reads, and complain."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # One that was closed before is None.
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            drop(stream)

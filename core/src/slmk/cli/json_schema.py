@@ -11,6 +11,8 @@ from pydantic_core import core_schema
 from slmk.cli.field_docs import field_docs
 from slmk.component import Component
 from slmk.config import Config, RunConfig, TargetConfig
+from slmk.discovery import failure
+from slmk.errors import PluginError
 from slmk.registry import Registry
 
 __all__ = ["config_schema", "spec_schema"]
@@ -33,8 +35,16 @@ class _Documented(GenerateJsonSchema):
 
 
 def config_schema(config: type[Config]) -> dict[str, Any]:
-    """The JSON Schema of options, with the documentation of each field as its description."""
-    return config.model_json_schema(schema_generator=_Documented)
+    """The JSON Schema of options, with the documentation of each field as its description.
+
+    Raises:
+        PluginError: a field has a type of which pydantic cannot make a schema.
+    """
+    try:
+        return config.model_json_schema(schema_generator=_Documented)
+    except Exception as error:
+        reason, _ = failure(error)
+        raise PluginError(f"there is no schema of {config.__module__}.{config.__qualname__}: {reason}") from error
 
 
 def spec_schema(registry: Registry) -> dict[str, Any]:
@@ -81,7 +91,11 @@ def _choice(kind: str, registry: Registry, definitions: dict[str, Any]) -> dict[
 
 
 def _component_schema(kind: str, component: Component, definitions: dict[str, Any]) -> dict[str, Any]:
-    schema = _embed(f"{kind}-{component.name}", config_schema(component.config), definitions)
+    try:
+        options = config_schema(component.config)
+    except PluginError:
+        options = {"type": "object"}  # Any.
+    schema = _embed(f"{kind}-{component.name}", options, definitions)
     name = {"const": component.name, "description": component.summary}
     return {
         **schema,

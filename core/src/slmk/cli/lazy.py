@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -45,6 +47,15 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, which would take any broken pipe, such as that of a simulator's process, for stdout's."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            if _stdout_is_broken():
+                return 128 + signal.SIGPIPE  # The reader, such as `head`, has seen enough.
+            raise RuntimeError("a process at the other end of a pipe is gone") from error
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -63,6 +74,15 @@ class LazyGroup(click.Group):
         if offered:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl([(name, command.get_short_help_str(limit=200)) for name, command in offered.items()])
+
+
+def _stdout_is_broken() -> bool:
+    """Whether stdout is a pipe without a reader, where the system can tell."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

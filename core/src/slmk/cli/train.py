@@ -43,7 +43,7 @@ DEV_WARM_UP = 1000
     help="The directory of runs.",
 )
 @click.option("--dev", is_flag=True, help="A small run of one seed with every check on.")
-@click.option("--render", is_flag=True, help="When done, show episodes of the first seed's policy in a window.")
+@click.option("--render", is_flag=True, help="When done, show an episode of the best policy in a window.")
 @click.option("--profile", is_flag=True, help="Write profile.txt beside each seed's metrics.")
 def run(
     spec: Path,
@@ -112,7 +112,11 @@ def eval_(
     device: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Score the best policy of RUN (a run, one of its seeds, or a checkpoint) on episodes of its own."""
+    """Score the policy of RUN (a run, one of its seeds, or a checkpoint) on episodes of its own.
+
+    Of a seed it is the checkpoint with the best evaluation, of a run that of the seed whose best evaluation is the
+    highest; without evaluations the newest, of the first seed.
+    """
     if device is not None:
         overrides = (*overrides, f"run.device='{device}'")
     _evaluate(directory, episodes, render=render, video=video, record=record, overrides=overrides)

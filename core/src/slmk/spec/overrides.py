@@ -14,7 +14,7 @@ from slmk.spec.document import COMMAND_LINE, Document, is_component
 from slmk.spec.lines import KeyPath
 from slmk.spec.words import value_words
 
-__all__ = ["apply"]
+__all__ = ["apply", "path_of"]
 
 _FORM = "key.path=value"
 
@@ -24,22 +24,43 @@ def apply(document: Document, overrides: Iterable[str], problems: list[Problem])
 
     A value is TOML, or a plain string where it is not: ``env.id=Hopper-v5`` needs no quotes. ``reporter.0.interval``
     indexes an array. Another component's ``name`` drops the options of the one before, as in a file that extends, and
-    does so before other keys are set. What does not fit is added to `problems`.
+    does so before other keys of its table are set. What does not fit is added to `problems`.
     """
     changed = replace(document, data=deepcopy(document.data), places=dict(document.places))
     parsed = [pair for text in overrides if (pair := _parse(text, problems)) is not None]
-    for path, value in sorted(parsed, key=lambda pair: not _chooses_component(pair[0])):
+    for path, value in _names_first(parsed):
         _set(changed, path, value, problems)
     return changed
+
+
+def _names_first(parsed: Iterable[tuple[KeyPath, Any]]) -> list[tuple[KeyPath, Any]]:
+    """The overrides with each name before other keys of its table, but after whatever sets that table as a whole."""
+    ordered: list[tuple[KeyPath, Any]] = []
+    for path, value in parsed:
+        place = len(ordered)
+        if _chooses_component(path):
+            for index in reversed(range(len(ordered))):
+                other = ordered[index][0]
+                if path[: len(other)] == other:
+                    break
+                if other[: len(path) - 1] == path[:-1]:
+                    place = index
+        ordered.insert(place, (path, value))
+    return ordered
 
 
 def _chooses_component(path: KeyPath) -> bool:
     return path[-1] == "name" and is_component(path[:-1])
 
 
+def path_of(override: str) -> KeyPath:
+    """What ``path=value`` sets; empty if it is nothing of the kind."""
+    return _parse_key(override.partition("=")[0])
+
+
 def _parse(text: str, problems: list[Problem]) -> tuple[KeyPath, Any] | None:
-    key, equals, value = text.partition("=")
-    path = _parse_key(key)
+    _, equals, value = text.partition("=")
+    path = path_of(text)
     if not equals or not path:
         problems.append(COMMAND_LINE.problem("not an override", expected=_FORM, found=value_words(text)))
     elif path[0] in ("extends", "plugins"):

@@ -44,8 +44,8 @@ def _directory(**env: Any) -> Iterator[Path]:
     """A run directory in which no session has begun."""
     with TemporaryDirectory() as folder:
         directory = Path(folder)
-        (directory / "resolved.toml").write_text(load(toy_spec(**env)).resolved_toml())
-        (directory / "manifest.json").write_text(json.dumps({"random_return": None}))
+        (directory / "resolved.toml").write_text(load(toy_spec(**env)).resolved_toml(), encoding="utf-8")
+        (directory / "manifest.json").write_text(json.dumps({"random_return": None}), encoding="utf-8")
         yield directory
 
 

@@ -35,7 +35,7 @@ def call_alone(function: str, *arguments: Any) -> Any:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if not result.exists():
             raise RuntimeError(f"the process ended with exit code {done.returncode}:\n{done.stderr.strip()}")
-        return _result(result.read_text())
+        return _result(result.read_text(encoding="utf-8"))
 
 
 def call_beside_torch(function: str, *arguments: Any) -> Any:
@@ -83,7 +83,7 @@ def _serve(descriptor: int) -> None:
 
 def _write_answer(request: str, path: str) -> None:
     answer = _answer(request)
-    Path(path).write_text(answer)
+    Path(path).write_text(answer, encoding="utf-8")
 
 
 def _answer(request: str) -> str:

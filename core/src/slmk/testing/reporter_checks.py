@@ -121,11 +121,11 @@ def _report(subject: Subject, directory: Path, rows: Rows, resume_from: int | No
     of_session = {"seed": 0, "resume_from": resume_from} if place != directory else {}
     with redirect_stdout(io.StringIO()):
         reporter = subject.target()(subject.config(), place)
-        reporter.start({**json.loads((directory / "manifest.json").read_text()), **of_session})
+        reporter.start({**json.loads((directory / "manifest.json").read_text(encoding="utf-8")), **of_session})
         for row in rows:
             if row["kind"] != "progress" or place == directory:
                 reporter.report(row)
-        reporter.finish(json.loads((place / "summary.json").read_text()))
+        reporter.finish(json.loads((place / "summary.json").read_text(encoding="utf-8")))
         if hasattr(reporter, "close"):
             reporter.close()
 

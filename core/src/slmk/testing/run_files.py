@@ -16,7 +16,7 @@ __all__ = ["newest_state", "rows", "run_difference"]
 
 def rows(session: Path) -> list[dict[str, Any]]:
     """The rows of a session's ``metrics.jsonl``, without what depends on the clock."""
-    lines = (session / "metrics.jsonl").read_text().splitlines()
+    lines = (session / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [{name: x for name, x in json.loads(line).items() if not name.startswith("time/")} for line in lines]
 
 

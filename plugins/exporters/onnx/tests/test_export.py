@@ -160,18 +160,19 @@ def test_the_command_writes_the_best_policy_of_a_run(tmp_path):
         file.write(run, tmp_path / "missing" / "policy.onnx")
 
 
-def test_a_file_that_acts_otherwise_is_not_written(monkeypatch):
-    """The comparison finds a policy that was exported wrongly."""
+@pytest.mark.parametrize(("shift", "difference"), [(0.01, r"0\.01"), (np.nan, "nan")])
+def test_a_file_that_acts_otherwise_is_not_written(shift, difference, monkeypatch):
+    """The comparison finds a policy that was exported wrongly, also where its actions are no numbers."""
     policy = trained(PPO | {"env": PENDULUM})
     original = file._onnx
 
     def shifted(graph, description):
         forward = graph.forward
-        monkeypatch.setattr(graph, "forward", lambda inputs: (forward(inputs)[0] + 0.01,))
+        monkeypatch.setattr(graph, "forward", lambda inputs: (forward(inputs)[0] + shift,))
         return original(graph, description)
 
     monkeypatch.setattr(file, "_onnx", shifted)
-    with pytest.raises(RunError, match=r"differ from the policy's by 0\.01"):
+    with pytest.raises(RunError, match=f"differ from the policy's by {difference}"):
         convert(policy)
 
 

@@ -24,6 +24,14 @@ def test_curve_leaves_out_what_is_not_known() -> None:
     assert (found.x.tolist(), found.y.tolist()) == ([10, 30], [1, 3])
 
 
+def test_curve_knows_that_the_last_value_was_lost() -> None:
+    """It is null or infinite in the last row that has the metric; a row that does not have it says nothing."""
+    for values, lost in (([1.0, 2.0], False), ([None, 2.0], False), ([1.0, None], True), ([1.0, float("inf")], True)):
+        rows = [{"kind": "train", "env_steps": i, "loss/value": value} for i, value in enumerate(values)]
+        assert curve([*rows, {"kind": "train", "env_steps": 50}], "loss/value").lost is lost
+    assert not curve([], "loss/value").lost
+
+
 def test_speed_is_that_between_rows() -> None:
     """100 steps in the first second and 100 in the next tenth are 100 and 1000 steps per second, not an average."""
     rows = [

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 import slmk
+from slmk.cli import main
 from slmk_reporter_report import ReportConfig, slmk_reporters
 from slmk_reporter_report.comparison import improvement
 from slmk_reporter_report.page import build_report
@@ -62,6 +63,11 @@ class Page(HTMLParser):
     def row(self, beginning: str) -> list[str]:
         """The first table row that begins with a text."""
         return next(row for row in self.rows if row and row[0].startswith(beginning))
+
+    def card(self, title: str) -> str:
+        """The number beside the title of a small chart."""
+        (number,) = re.findall(rf"<figcaption><span>{title}</span><b>(.*?)</b>", self.source)
+        return str(number)
 
     def charts(self) -> dict[str, ElementTree.Element]:
         """The drawings by their titles."""
@@ -147,6 +153,23 @@ def test_one_seed_has_scores_without_a_spread(make_run: MakeRun, tmp_path: Path)
     assert "final_return_ma 400.0 < 475" in page.text
 
 
+def test_a_seed_that_has_diverged_is_not_shown_by_its_last_finite_values(make_run: MakeRun, tmp_path: Path) -> None:
+    """Its final return and the last value of its loss are dashes, and the target is missed; all else is there."""
+    run = make_run(gains=[60.0, 60.0])
+    path = run / "seed-1" / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    lost = dict.fromkeys(("episode/return", "episode/return_ma", "loss/policy"))
+    rows = [row | lost if row["kind"] == "train" and row["env_steps"] > 600 else row for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (run / "summary.json").unlink()
+    page = report(run, to=tmp_path / "report.html")
+    assert [page.row(seed)[4] for seed in ("0", "1")] == ["600.0", "–"]
+    assert "Target missed not every seed has a final_return_ma" in page.text
+    assert page.card("loss/policy") == "–"
+    # 0.7 − 0.05 · 10, and 0.01 more.
+    assert page.card("policy/entropy") == "0.205"
+
+
 def test_run_without_episodes_says_so(make_run: MakeRun, tmp_path: Path) -> None:
     """Before the first episode ends there is no curve and no score, but the losses are there."""
     page = report(make_run(gains=[None, None], rows=2), to=tmp_path / "report.html")
@@ -220,6 +243,16 @@ def test_what_is_no_run_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
     with pytest.raises(slmk.RunError, match="at least one run"):
         build_report([], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_place_that_cannot_be_written_is_an_error_of_one_sentence(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`slmk report` says which page it was, and exits 1."""
+    (tmp_path / "file").touch()
+    page = tmp_path / "file" / "report.html"
+    assert main(["report", str(make_run()), "--output", str(page)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: cannot write {page}: ")
 
 
 def test_reporter_writes_the_page_when_a_trial_is_done(make_run: MakeRun) -> None:

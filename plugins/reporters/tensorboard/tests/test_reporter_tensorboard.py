@@ -103,6 +103,14 @@ def test_resuming_from_the_beginning_hides_all_rows(seed_directory: Path) -> Non
     assert curve(seed_directory, "episode/return_ma") == [(100, 7.0)]
 
 
+def test_a_session_that_begins_with_a_resume_has_the_spec(seed_directory: Path) -> None:
+    """The run was interrupted before this seed's turn; a second resume does not write it again."""
+    write(seed_directory, [train_row(100, 1.0)], resume_from=0).finish({})
+    write(seed_directory, [train_row(200, 2.0)], resume_from=100).finish({})
+    assert curve(seed_directory, "episode/return_ma") == [(100, 1.0), (200, 2.0)]
+    assert len(read(seed_directory).Tensors("spec")) == 1
+
+
 def test_it_is_offered_by_name() -> None:
     """The plugin offers one reporter, ``tensorboard``, for each seed."""
     (component,) = slmk_reporters()

@@ -65,10 +65,10 @@ class Export:
 
 
 def write(path: Path, target: Path) -> Export:
-    """Write the deterministic policy of a run's best checkpoint to `target`, with its frozen statistics.
+    """Write the deterministic policy of a checkpoint to `target`, with its frozen statistics.
 
     Args:
-        path: a run, one of its seeds, or a checkpoint.
+        path: a run, one of its seeds, or a checkpoint; see `slmk.policy.find_checkpoint`.
         target: the file; it appears only when it was compared with the policy.
 
     Raises:
@@ -167,9 +167,12 @@ def _name(x: Tensor) -> str:
 
 
 def _difference(session: onnxruntime.InferenceSession, policy: Policy, graph: Graph) -> float:
-    """The largest difference of actions over random observations, which a recurrent policy sees one after another."""
+    """The largest difference of actions over random observations, which a recurrent policy sees one after another.
+
+    NaN where an action is not finite.
+    """
     random = np.random.default_rng(0)
-    largest = 0.0
+    differences = []
     for batch in BATCHES:
         carries = {name: np.zeros((batch, *graph.example[name].shape[1:]), np.float32) for name in graph.carries}
         policy.reset()
@@ -181,9 +184,9 @@ def _difference(session: onnxruntime.InferenceSession, policy: Policy, graph: Gr
             action, *after = session.run(None, inputs)
             carries = dict(zip(graph.carries, after, strict=True))
             difference = np.abs(action.astype(np.float64) - wanted) / np.maximum(np.abs(wanted), 1.0)
-            largest = max(largest, float(difference.max()))
+            differences.append(difference.max())
     policy.reset()
-    return largest
+    return float(np.max(differences))
 
 
 def _draw(space: Any, batch: int, random: np.random.Generator) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from slmk import hookimpl
+from slmk import RunError, hookimpl
 
 __all__ = ["report"]
 
@@ -20,7 +20,10 @@ def report(directories: tuple[Path, ...], output: Path | None) -> None:
     from slmk_reporter_report.page import build_report
 
     target = output or (directories[0] / "report.html" if len(directories) == 1 else Path("comparison.html"))
-    build_report(directories, target)
+    try:
+        build_report(directories, target)
+    except OSError as error:
+        raise RunError(f"cannot write {target}: {error}") from error
     click.echo(f"report: {target}")
 
 

@@ -26,6 +26,8 @@ class Curve:
     """(K,) env steps, rising."""
     y: Array
     """(K,) finite values."""
+    lost: bool = False
+    """Whether the last value of all was not finite, and so is not among these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,10 @@ class Spread:
 
 def curve(rows: Sequence[Row], key: str) -> Curve:
     """The metric `key` where a row has a finite value for it."""
-    pairs = [(row["env_steps"], row[key]) for row in rows if row.get(key) is not None]
-    table = np.array(pairs, dtype=float).reshape(-1, 2)
-    table = table[np.isfinite(table).all(axis=1)]
-    return Curve(table[:, 0], table[:, 1])
+    pairs = [(row["env_steps"], row[key]) for row in rows if key in row]
+    table = np.array(pairs, dtype=float).reshape(-1, 2)  # Null becomes NaN.
+    known = np.isfinite(table[:, 1])
+    return Curve(*table[known].T, lost=not known[-1:].all())
 
 
 def speed(rows: Sequence[Row]) -> Curve:

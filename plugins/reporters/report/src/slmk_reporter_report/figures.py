@@ -30,7 +30,7 @@ class Card:
 
     title: str
     latest: str
-    """The last mean over seeds, where there is one run."""
+    """The last mean over seeds, where there is one run; a dash where the last value of a seed is not finite."""
     svg: Markup
 
 
@@ -77,13 +77,14 @@ def _card(
     colours: Sequence[int],
     read: Callable[[Sequence[Row]], Curve],
 ) -> Card | None:
-    spreads = [range_of_seeds([read(rows) for rows in run.rows.values()]) for run in runs]
-    known = zip(names, spreads, colours, strict=True)
+    curves = [[read(rows) for rows in run.rows.values()] for run in runs]
+    known = zip(names, map(range_of_seeds, curves), colours, strict=True)
     means = [Mean(name, spread, colour) for name, spread, colour in known if spread is not None]
     if not means:
         return None
-    latest = number(float(means[0].spread.mean[-1])) if len(runs) == 1 else ""
-    return Card(title, latest, Chart(title=title, end=max(mean.spread.x[-1] for mean in means), means=means).svg())
+    latest = None if any(one.lost for one in curves[0]) else float(means[0].spread.mean[-1])
+    shown = number(latest) if len(runs) == 1 else ""
+    return Card(title, shown, Chart(title=title, end=max(mean.spread.x[-1] for mean in means), means=means).svg())
 
 
 def _evaluations(colour: int, curves: Sequence[Curve], alone: bool) -> Iterable[tuple[int, Curve]]:

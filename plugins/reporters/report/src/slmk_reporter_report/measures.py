@@ -96,7 +96,7 @@ def verdict(run: RunData) -> Verdict:
     reached = target["reached"]
     values = f"{target['metric']} {number(target['value'])} {'≥' if reached else '<'} {level(target['score'])}"
     if target["value"] is None:
-        values = f"{target['metric']} was not measured"
+        values = f"not every seed has a {target['metric']}"
     return Verdict("reached" if reached else "missed", "Target reached" if reached else "Target missed", values)
 
 

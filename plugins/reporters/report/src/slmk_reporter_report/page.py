@@ -33,6 +33,7 @@ def build_report(run_dirs: Sequence[Path], output: Path) -> None:
 
     Raises:
         RunError: no run is given, or a directory is not that of a run.
+        OSError: the page cannot be written.
     """
     if not run_dirs:
         raise RunError("a report needs at least one run directory")

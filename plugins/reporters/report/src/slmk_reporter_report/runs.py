@@ -64,7 +64,7 @@ def read_run(directory: Path) -> RunData:
     """
     if not (directory / "manifest.json").is_file():
         raise RunError(f"{directory} is not a run directory: it has no manifest.json")
-    manifest = json.loads((directory / "manifest.json").read_text())
+    manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
     rows = {seed: read_rows(directory / f"seed-{seed}" / "metrics.jsonl") for seed in manifest["seeds"]}
     return RunData(
         id=directory.resolve().name,
@@ -108,8 +108,8 @@ def _summarise(manifest: Mapping[str, Any], rows: Mapping[int, Sequence[Row]]) -
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if path.is_file() else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _read_text(path: Path) -> str:
-    return path.read_text() if path.is_file() else ""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -34,15 +34,16 @@ class TensorBoard:
         self._writer: RecordWriter | None = None
 
     def start(self, run: Mapping[str, Any]) -> None:
-        """Open an event file: with the spec as text, or, on resume, hiding what was reported after the checkpoint.
+        """Open an event file: the first one with the spec as text; on resume, hiding what came after the checkpoint.
 
         Args:
             run: the manifest, with ``resume_from``: the env steps of the checkpoint that a resumed run goes on from.
         """
-        self._writer = RecordWriter(_next_file(self.directory / FOLDER).open("xb"))
+        folder, resume_from = self.directory / FOLDER, run.get("resume_from")
+        first = not any(folder.glob(PREFIX + "*"))
+        self._writer = RecordWriter(_next_file(folder).open("xb"))
         self._write(file_version="brain.Event:2")
-        resume_from = run.get("resume_from")
-        if resume_from is None:
+        if first or resume_from is None:
             self._write(step=0, summary=text_pb("spec", _spec(self.directory.parent)))
         else:
             # Readers drop everything of earlier files from this step on.
@@ -82,4 +83,4 @@ def _next_file(folder: Path) -> Path:
 def _spec(run: Path) -> str:
     """The resolved spec of a run as Markdown."""
     path = run / "resolved.toml"
-    return f"```toml\n{path.read_text()}\n```" if path.exists() else "no resolved.toml"
+    return f"```toml\n{path.read_text(encoding='utf-8')}\n```" if path.exists() else "no resolved.toml"
