@@ -27,7 +27,6 @@ TRAINED = [
     for path in FILES
 ]
 UNPUBLISHED = {
-    "ppo_aerocuberotatezaxis",
     "ppo_cartpolebalance_short",
     "ppo_cartpolebalance_vision",
     "ppo_cartpoleswingup_short",
