@@ -8,6 +8,7 @@ from gymnasium import spaces
 import slmk
 from slmk.assembly import build_agent
 from slmk.streams import Streams
+from slmk_algo_ppo.ppo import PPO
 
 NUMBERS = spaces.Box(-1, 1, (5,))
 PARTS = {
@@ -68,6 +69,14 @@ def test_a_mask_has_a_value_for_each_action(algorithm, size, refused):
     groups = {"obs": NUMBERS, "mask": spaces.MultiBinary(size)}
     expected = [(NO_MASK, str(spaces.MultiBinary(size)))] if refused else []
     assert problems(algorithm, "mlp", spaces.Discrete(3), groups) == expected
+
+
+def test_an_algorithm_may_only_ask_for_the_networks_that_its_config_names(monkeypatch):
+    """No spec could give it another one: that is a fault of the plugin."""
+    roles = {"actor": slmk.Role(2), "critic": slmk.Role(1), "oracle": slmk.Role(1)}
+    monkeypatch.setattr(PPO, "roles", staticmethod(lambda config, env: roles))
+    with pytest.raises(slmk.PluginError, match="algorithm 'ppo' has networks for oracle"):
+        problems("ppo", "mlp", BOX, {"obs": NUMBERS})
 
 
 def test_a_mask_of_several_choices_has_a_value_for_each_of_them():

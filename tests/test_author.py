@@ -119,11 +119,14 @@ def test_a_new_plugin_is_clean(kind, tmp_path):
         (["algo", "ppo"], "the algorithm 'ppo' exists already"),
         (["algo", "sac"], "the algorithm 'sac' exists already"),
         (["reporter", "console"], "the reporter 'console' exists already"),
+        (["algo", "actor"], "its class would hide the 'Actor' that it imports; choose another, such as 'my_actor'"),
+        (["reporter", "path"], "'Path'"),
+        (["launcher", "launcher"], "'LauncherConfig'"),
         (["agent", "mine"], "'agent' is not one of"),
     ],
 )
 def test_new_refuses_wrong_names(arguments, words, tmp_path, capsys):
-    """A name that could not be imported, or is taken, is refused with exit code 2, and nothing is written."""
+    """A name that could not be imported, hides an import or is taken: exit code 2, and nothing is written."""
     assert main(["new", *arguments, "--directory", str(tmp_path)]) == 2
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ import tomli_w
 
 from slmk import trial
 from slmk.cli import main
+from slmk.spec import load
 from slmk.testing.toy_runs import toy_spec
 
 SPECS = Path(__file__).parent.parent / "specs"
@@ -87,7 +88,7 @@ def test_eval_scores_a_run_and_films_it(run, tmp_path):
 def test_eval_computes_where_it_is_told(run, capsys):
     """A policy that was trained on another machine's device is scored on this one's."""
     assert main(["eval", str(run), "--episodes", "1", "--device", "cuda:77"]) == 2
-    assert "run.device: not a device of this machine" in capsys.readouterr().err
+    assert "run.device: not a device that can be used here" in capsys.readouterr().err
     assert main(["eval", str(run), "--episodes", "1", "--device", "cpu"]) == 0
 
 
@@ -109,6 +110,8 @@ def test_what_would_change_nothing_of_an_evaluation_is_refused(run, capsys):
     told = {line.split(": has no effect on an evaluation; of a spec it uses env, ")[0] for line in lines[:-1]}
     assert told == {change.split("=")[0] for change in idle}
     assert lines[-1] == "5 problems"
+    assert main(["eval", str(run), "--episodes", "1", "-s", "env.reward_scale=0.1"]) == 2  # Scores are without it.
+    assert "env.reward_scale: has no effect on an evaluation" in capsys.readouterr().err
 
 
 def test_a_policy_is_scored_without_reporters_and_launcher(run, tmp_path, capsys):
@@ -187,6 +190,18 @@ def test_dev_mode_shortens_the_warm_up(tmp_path):
     (metrics,) = tmp_path.glob("*/*/seed-0/metrics.jsonl")
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert max(row.get("updates", 0) for row in rows) > 0
+
+
+@pytest.mark.parametrize(("asked", "episodes"), [(0, 0), (7, 2)])
+def test_dev_mode_adds_no_evaluations(asked, episodes, tmp_path, monkeypatch):
+    """They are few, and none where the spec has none: Isaac Lab, for one, leaves no room for them."""
+    spec, path, loaded = toy_spec(), tmp_path / "toy.toml", []
+    spec["run"]["eval_episodes"] = asked
+    path.write_bytes(tomli_w.dumps(spec).encode())
+    monkeypatch.setattr("slmk.trial.run", lambda spec, changes, **how: loaded.append(load(spec, changes).run))
+    monkeypatch.setattr("slmk.cli.train._exit_if_interrupted", lambda result: None)
+    assert main(["run", str(path), "--dev"]) == 0
+    assert (loaded[0].env_steps, loaded[0].eval_episodes) == (10_000, episodes)
 
 
 def test_profile_is_written(tmp_path):

@@ -5,15 +5,19 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
+from gymnasium import spaces
 
 import slmk
 from slmk import CheckpointError, Policy, SpecError
-from slmk.assembly import Agent
-from slmk.checkpoint import write_checkpoint
+from slmk.assembly import Agent, build_agent
+from slmk.checkpoint import Checkpoints, read_checkpoint, write_checkpoint
 from slmk.loop import iterate
-from slmk.policy import find_checkpoint
+from slmk.policy import find_checkpoint, registry_of
 from slmk.run import Run
-from slmk.scoring import _require_same_spaces
+from slmk.scoring import _require_same_spaces, score
+from slmk.streams import Streams
+from slmk.testing.toy_runs import make_run_directory
 
 MLP, GRU = {"name": "mlp", "hidden": [16]}, {"name": "recurrent", "hidden": 8, "window": 16}
 LEFT, RIGHT = {"obs": ["left"]}, {"obs": ["right"]}
@@ -38,6 +42,19 @@ def trained(slmk_registry):
         return Policy(Agent(run.algorithm, run.recurrence), run.env.info)
 
     return train
+
+
+def of_spaces(observed, network=MLP) -> Policy:
+    """A policy of PPO that has learned nothing, for two actions."""
+    spec = {
+        "run": {"env_steps": 400},
+        "env": {"name": "gymnasium", "id": "CartPole-v1"},
+        "algorithm": {"name": "ppo", "horizon": 16, "minibatches": 1, "epochs": 1},
+        "memory": {"name": "rollout"},
+        "network": dict.fromkeys(("actor", "critic"), network),
+    }
+    info = slmk.EnvInfo(1, observed, spaces.Discrete(2), torch.device("cpu"))
+    return Policy(build_agent(slmk.load(spec), info, Streams(0)), info)
 
 
 def drawn(policy, name, count=5):
@@ -123,3 +140,59 @@ def test_a_run_without_checkpoints_has_no_policy(tmp_path):
     (tmp_path / "seed-0").mkdir()
     with pytest.raises(CheckpointError, match="expected a run, a seed-"):
         find_checkpoint(tmp_path)
+
+
+def test_discrete_observations_may_be_counted_from_any_number():
+    """What a policy reads is found out with values that the environment could give."""
+    space = spaces.Discrete(5, start=3)
+    policy = of_spaces({"obs": space})
+    assert policy.reads == ("obs",)
+    assert policy(np.int64(3)) in (0, 1)
+    assert policy(np.array([3, 7])).shape == (2,)
+
+
+def test_numbers_of_any_kind_are_taken():
+    """Integers for real numbers, and tensors with a gradient or of another type, are what they say."""
+    policy = of_spaces({"obs": spaces.Box(-9, 9, (3,))})
+    expected = policy(np.array([[1.0, 2.0, 3.0]]))
+    for given in ([[1, 2, 3]], torch.tensor([[1.0, 2.0, 3.0]], requires_grad=True), torch.tensor([[1, 2, 3]])):
+        assert policy(given) == expected
+
+
+def test_a_memory_is_of_as_many_rows_as_before():
+    """Rows that come or go between two calls have no memory of their own."""
+    policy = of_spaces({"obs": spaces.Box(-9, 9, (3,))}, GRU)
+    policy(np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"a batch of 3 after one of 2.*reset"):
+        policy(np.zeros((3, 3)))
+    policy.reset()
+    assert policy(np.zeros((3, 3))).shape == (3,)
+
+
+def test_it_is_loaded_on_another_kind_of_device_than_it_was_trained_on(tmp_path, monkeypatch):
+    """The stream of a GPU has another form, and acting by the mode needs none."""
+    spec = {
+        "run": {"env_steps": 32, "compile": "off"},
+        "env": {"name": "gymnasium", "id": "CartPole-v1"},
+        "algorithm": {"name": "ppo", "horizon": 16, "minibatches": 1, "epochs": 1},
+        "memory": {"name": "rollout"},
+        "network": dict.fromkeys(("actor", "critic"), MLP),
+    }
+    run = Run(slmk.load(spec), 0)
+    state = run.state_dict()
+    state["algorithm"] = state["algorithm"] | {"generator": torch.zeros(16, dtype=torch.uint8)}
+    monkeypatch.setattr(run, "state_dict", lambda: state)
+    Checkpoints(tmp_path).save(run)
+    path = tmp_path / "000000000000"
+    assert Policy.load(path)(np.zeros(4)) in (0, 1)
+    with pytest.raises(CheckpointError, match=r"PPO\.generator is a random stream of another kind of device than cpu"):
+        run.load_state_dict(read_checkpoint(path, torch.device("cpu"))[0])
+
+
+def test_a_policy_of_a_single_file_is_scored(tmp_path):
+    """The file that the run's spec names is read again; by itself a checkpoint runs no code."""
+    directory = make_run_directory(tmp_path)
+    assert score(directory, 2).episodes == 2
+    assert Policy.load(directory, registry=registry_of(directory)).env.num_envs == 1
+    with pytest.raises(SpecError, match="no algorithm is called 'toy-idle'"):
+        Policy.load(directory)

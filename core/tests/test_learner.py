@@ -55,6 +55,24 @@ def test_changing_scalars_reach_the_step():
     assert not torch.equal(learner.flat, before)
 
 
+def test_a_scalar_may_be_a_tensor_in_between():
+    """A number that was given before counts again after a tensor."""
+    module, seen = net(), []
+
+    def loss(x, *, weight):
+        seen.append(weight.item())
+        return module(x).sum() * weight, {}
+
+    learner = Learner({"net": module}, loss)
+    for value in (1.0, torch.tensor(5.0), 1.0):
+        learner.step(torch.ones(1, 3), lr=0.0, weight=value)
+    assert seen == [1.0, 5.0, 1.0]
+    learner.step(torch.ones(1, 3), lr=torch.tensor(1.0), weight=1.0)
+    before = learner.flat.clone()
+    learner.step(torch.ones(1, 3), lr=0.0, weight=1.0)
+    assert torch.equal(learner.flat, before)
+
+
 def test_compiled_step_equals_eager_step():
     """The whole step as one compiled graph gives the eager parameters within float32 rounding."""
     eager, compiled = net(), net()

@@ -4,6 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from structlog.testing import capture_logs
 from torch import nn
 
 from slmk import Adam, Average, CheckpointError, Learner, Objective
@@ -147,6 +148,59 @@ def test_sync_copies_what_was_trained():
     assert torch.equal(toy.target.weight, toy.critic.weight)
 
 
+@pytest.mark.parametrize("frozen", [0, 1])
+@pytest.mark.parametrize("compile", ["off", "on"])
+def test_a_target_follows_what_is_trained_of_a_network(frozen, compile):
+    """A layer that is frozen stays as it is in both; the others train, and their copies follow."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 1)]
+    layers[frozen].requires_grad_(False)
+    source = nn.Sequential(*layers)
+    target, start = deepcopy(source).requires_grad_(False), deepcopy(source)
+
+    def loss(x):
+        return (source(x) - target(x) - 1).square().mean(), {}
+
+    modules = {"source": source, "target": target}
+    averages = [Average(target, source, TAU)]
+    learner = Learner(modules, {"x": Objective(loss, [source])}, averages=averages, compile=compile)
+    learner.step(torch.ones(4, 2), lr=0.1)
+    assert learner.choice == {"off": "eager", "on": "compiled"}[compile]
+    for index, (a, b, c) in enumerate(zip(source, target, start, strict=True)):
+        assert torch.equal(a.weight, c.weight) == (index == frozen)
+        torch.testing.assert_close(b.weight, c.weight + TAU * (a.weight - c.weight))
+    learner.sync()
+    assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("broken", "choice"), [(["b"], "compiled"), (["a"], "compiled"), (["a", "b"], "eager")])
+def test_in_a_world_only_a_gradient_that_cannot_be_compiled_is_eager(broken, choice, monkeypatch):
+    """There each gradient is compiled by itself: one that fails does not have another objective step twice."""
+
+    def compiled(method, device):
+        def form(name, *arguments):
+            if name in broken:
+                raise RuntimeError("inductor failed")
+            return method(name, *arguments)
+
+        return form
+
+    monkeypatch.setattr("slmk.update_step.compiled", compiled)
+    monkeypatch.setattr("slmk.world.size", lambda: 2)
+    monkeypatch.setattr("slmk.world.average", lambda *tensors: None)
+    a, b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    objectives = {"a": Objective(lambda x: (a(x).sum(), {}), [a]), "b": Objective(lambda x: (b(x).sum(), {}), [b])}
+    learner = Learner({"a": a, "b": b}, objectives, compile="on")
+    start = [a.weight.item(), b.weight.item()]
+    with capture_logs() as logs:
+        for steps in (1, 2):
+            learner.step(torch.ones(1, 1), lr=0.1)
+            moved = [before - x.weight.item() for before, x in zip(start, (a, b), strict=True)]
+            assert moved == pytest.approx([0.1 * steps] * 2)
+    assert learner.choice == choice
+    assert [log["objective"] for log in logs] == broken
+
+
 def test_state_restores_the_exact_trajectory():
     """Two steps, a state, three more on a copy: bit for bit the same, target network included."""
     first, second = Toy(), Toy()
@@ -199,5 +253,8 @@ def test_misuse_is_refused():
         Learner({"a": a}, {"x": Objective(loss, [a]), "y": Objective(loss, [a])})
     with pytest.raises(ValueError, match="not among the learner's modules"):
         Learner({"a": a}, {"x": Objective(loss, [b])})
+    frozen = nn.Linear(1, 1).requires_grad_(False)
+    with pytest.raises(ValueError, match="what no objective trains"):
+        Learner({"a": a, "b": b, "c": frozen}, {"x": Objective(loss, [a])}, averages=[Average(b, frozen)])
     with pytest.raises(ValueError, match="what no objective trains"):
         Learner({"a": a, "b": b, "c": deepcopy(b)}, {"x": Objective(loss, [a])}, averages=[Average(deepcopy(b), b)])

@@ -21,7 +21,7 @@ from slmk.builtin.local import _Pool
 from slmk.logs import configure
 from slmk.session import _signals
 
-folder, size, row_error = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "error"
+folder, size, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
 def session(job, on_row):
     (folder / f"{job['seed']}.begun").write_text(str(os.getpid()))
@@ -29,14 +29,14 @@ def session(job, on_row):
         while not caught:
             sleep(0.01)
             on_row({})
-        for _ in range(15):  # What is under way goes on for a while, and reports.
+        for _ in range(10_000 if kind == "long" else 15):  # What is under way goes on for a while, and reports.
             sleep(0.1)
             on_row({})
         (folder / f"{job['seed']}.saved").touch()
     return {"seed": job["seed"]}
 
 def on_row(row):
-    if row_error and all((folder / f"{seed}.begun").exists() for seed in range(2)):
+    if kind == "error" and all((folder / f"{seed}.begun").exists() for seed in range(2)):
         raise RunError("no room for rows")
 
 slmk.session.run_session = session  # In spawned processes, too: they import this file.
@@ -45,17 +45,17 @@ if __name__ == "__main__":
     jobs = [{"seed": seed} for seed in range(2)]
     print(json.dumps(_Pool(jobs, on_row, [None] * size, size, sharing=size).run()))
 """
-"""A program. Its sessions end a second and a half after a signal, at the end of their budget."""
+"""A program. Its sessions end a second and a half after a signal, at the end of their budget; long ones never."""
 
 
 class Pool:
     """Two sessions, `size` of them at a time."""
 
-    def __init__(self, folder, size, row="fine"):
+    def __init__(self, folder, size, kind="short"):
         self.folder = folder
         program = folder / "pool.py"
         program.write_text(POOL)
-        command = [sys.executable, str(program), str(folder), str(size), row]
+        command = [sys.executable, str(program), str(folder), str(size), kind]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def wait_for(self, *names):
@@ -109,7 +109,7 @@ def test_sessions_whose_parent_is_gone_save(start):
 
 def test_a_second_signal_ends_sessions_at_once(start):
     """Also those that take any number of signals as one request."""
-    pool = start(2)
+    pool = start(2, "long")
     pool.wait_for("0.begun", "1.begun")
     pool.process.send_signal(signal.SIGINT)
     assert "stopping after this iteration" in pool.process.stderr.readline()

@@ -1,14 +1,21 @@
-"""Which evaluation the loop takes for the best."""
+"""Which evaluation the loop takes for the best, and which has no score."""
 
 import math
 
 import pytest
+import torch
+from gymnasium import spaces
 
+from slmk.batch import Step
 from slmk.checkpoint import Checkpoints, read_checkpoint
-from slmk.evaluation import Episodes
+from slmk.env_info import EnvInfo
+from slmk.evaluation import Episodes, play
 from slmk.loop import train
+from slmk.model import Model
+from slmk.recurrence import Recurrence
 from slmk.run import Run
 from slmk.spec import load
+from slmk.statistics import finite
 from slmk.testing.toy_runs import toy_spec
 
 NAN, STEPS = math.nan, 16
@@ -52,3 +59,29 @@ def test_a_best_that_was_stored_as_nan_is_none(tmp_path):
     Checkpoints(tmp_path).save(saved)
     resumed.load_state_dict(read_checkpoint(tmp_path / "000000000000", resumed.env.info.device)[0])
     assert resumed.best is None
+
+
+@pytest.mark.parametrize(("action", "expected"), [(torch.zeros(2), 3.0), (torch.tensor([0.0, NAN]), None)])
+def test_an_episode_of_actions_that_are_no_numbers_has_no_return(action, expected):
+    """Some simulators take them for 0, and would give a finite score to a policy that has diverged."""
+    env = Lenient()
+    played = play(env, lambda obs: action[:, None], Recurrence(Model({}, {}, {})), 2, seed=0)
+    assert played.returns[0] == 3.0
+    assert finite(played.returns[1]) == expected
+    assert finite(played.as_row()["eval/return_mean"]) == expected
+
+
+class Lenient:
+    """Two environments whose episodes have three steps and a reward of 1 in each, whatever the action is."""
+
+    info = EnvInfo(2, {"obs": spaces.Box(-1, 1, (1,))}, spaces.Box(-1, 1, (1,)), torch.device("cpu"))
+
+    def reset(self, seed=None):
+        self.steps = 0
+        return {"obs": torch.zeros(2, 1)}
+
+    def step(self, action):
+        self.steps += 1
+        no = torch.zeros(2, dtype=torch.bool)
+        obs = {"obs": torch.zeros(2, 1)}
+        return Step(obs, obs, torch.ones(2), no, no if self.steps < 3 else ~no)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from slmk import AlgorithmConfig, Component, PluginError, SpecError, hookimpl
+import slmk.builtin
+from slmk import AlgorithmConfig, Component, LauncherConfig, PluginError, SpecError, hookimpl
 from slmk.cli import main
 from slmk.cli.json_schema import config_schema, spec_schema
 from slmk.discovery import from_file, from_module
@@ -23,6 +24,18 @@ class Options(AlgorithmConfig):
     """No options."""
 
     memory = "none"
+
+
+class OneRole(Options):
+    """A bare string in place of a tuple."""
+
+    roles = ("actor",)[0]
+
+
+class Misspelt(Options):
+    """Another word than `take`, `sample` or `none`."""
+
+    memory = "samples"
 
 
 class Unfinished(Options):
@@ -149,6 +162,16 @@ def test_two_plugins_with_one_name_conflict_only_for_who_asks(monkeypatch, capsy
     assert registry.component("algo", "other").name == "other"
 
 
+def test_a_conflict_comes_with_what_can_be_done():
+    """A plugin that clashes with itself, or with slmk, is not to be uninstalled together with what it clashes with."""
+    twice = module("twice", slmk_algorithms=[algorithm("same", summary="one"), algorithm("same", summary="two")])
+    with pytest.raises(PluginError, match="claimed by 2 components of 'twice'; each needs a name of its own"):
+        Registry.from_modules([twice]).component("algo", "same")
+    theirs = module("theirs", slmk_launchers=[Component("local", LauncherConfig, "a:B", "s")])
+    with pytest.raises(PluginError, match="and 'theirs'; slmk itself needs the name: uninstall 'theirs', or give"):
+        Registry.from_modules([slmk.builtin, theirs]).component("launcher", "local")
+
+
 def test_one_record_offered_twice_is_no_conflict():
     """The same component through two ways, such as an entry point and a file, is one component."""
     same = algorithm("same")
@@ -183,6 +206,7 @@ def test_hook_with_an_unknown_argument_is_told():
         (algorithm("x"), "slmk_algorithms must return a list, not a Component"),
         ([Options], "slmk_algorithms must offer Component objects, not a ModelMetaclass"),
         (7, "slmk_algorithms must return a list, not a int"),
+        (None, "slmk_algorithms must return a list, not None"),
     ],
 )
 def test_hook_that_returns_something_else_is_told(offered, fault):
@@ -191,11 +215,41 @@ def test_hook_that_returns_something_else_is_told(offered, fault):
 
 
 @pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"name": Options, "config": "x"}, "name is .*Options.*, expected a string"),
+        ({"name": ["x"]}, r"name is \['x'\], expected a string"),
+        ({"target": print}, "target is <built-in .*, expected a string"),
+        ({"summary": None}, "summary is None, expected a string"),
+        ({"install": ("a",)}, r"install is \('a',\), expected a string"),
+        ({"requires": None}, "requires is None, expected a tuple of strings"),
+        ({"requires": "envpool"}, "requires is 'envpool', expected a tuple of strings"),
+        ({"requires": (7,)}, r"requires is \(7,\), expected a tuple of strings"),
+    ],
+)
+def test_a_record_of_wrong_types_breaks_its_plugin_alone(changes, found):
+    """The field is named; what others offer is listed and found as before."""
+    wrong = module("wrong", slmk_algorithms=[algorithm(**{"name": "x"} | changes)])
+    registry = Registry.from_modules([wrong, module("fine", slmk_algorithms=[algorithm("fine")])])
+    assert [row.health for row in registry.rows()] == ["ok", "broken"]
+    assert re.fullmatch(f"slmk_algorithms offers a Component whose {found}", row(registry, "?", "wrong").summary)
+    assert registry.component("algo", "fine").name == "fine"
+
+
+def test_a_plugin_that_offers_nothing_is_told():
+    """An entry point that names the wrong module would be healthy otherwise; an empty list is meant."""
+    assert from_module(module("empty")).fault == "it offers nothing: in empty no function is marked by @slmk.hookimpl"
+    assert from_module(module("none today", slmk_algorithms=[])).fault == ""
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"api": 99}, "version 99 of the plugin contract, and this slmk has version 1"),
         ({"config": int}, "its config must be a subclass of slmk.AlgorithmConfig"),
         ({"config": AlgorithmConfig}, "does not set the class variable 'memory'"),
+        ({"config": OneRole}, "'roles' of OneRole is 'actor'; it should be a valid tuple"),
+        ({"config": Misspelt}, "'memory' of Misspelt is 'samples'; it should be 'take', 'sample' or 'none'"),
         ({"target": "math.sqrt"}, "not of the form 'module:attribute'"),
         ({"config": Unfinished}, "the types of the fields of Unfinished are not all known: .*'Nowhere' is not defined"),
     ],

@@ -1,6 +1,7 @@
 """State is collected from attributes, completely or not at all."""
 
-from collections import deque
+from collections import Counter, defaultdict, deque, namedtuple
+from enum import Enum, IntEnum
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from slmk import CheckpointError, Config
 from slmk.state import get_state, set_state
+from slmk.testing.checkpoints import through_a_file
 
 
 class Inner:
@@ -96,3 +98,142 @@ def test_a_missing_entry_is_named_and_structure_in_a_dictionary_stays():
     assert part.table == {"device": torch.device("cpu"), "hits": 2}
     with pytest.raises(CheckpointError, match=r"lacks \['hits'\]"):
         set_state(part, {**get_state(part), "table": {}})
+
+
+Pair = namedtuple("Pair", "a b")
+Phase = Enum("Phase", "WARM HOT")
+Level = IntEnum("Level", "LOW HIGH")
+
+
+class Kinds:
+    """Attributes of kinds that a file has not, empty as in a new part."""
+
+    def __init__(self):
+        self.visits, self.counter, self.sums = {}, Counter(), defaultdict(int)
+        self.best = None
+        self.arrays, self.pairs, self.recent = [], [], deque(maxlen=3)
+        self.scale, self.pair = np.float32(1.0), Pair(0, 0)
+        self.phase, self.level = Phase.WARM, Level.LOW
+        self.reverse = np.zeros(0)
+
+    def fill(self):
+        self.visits |= {3: 1.5, (1, np.int64(2)): [4], "3": {"5": {6: None}}}
+        self.counter["x"] += 1
+        self.sums["y"] += 2
+        self.best = np.ones(2)
+        self.arrays.append(np.ones((2, 1), dtype=np.uint16))
+        self.pairs.append((1, (2.0, "a")))
+        self.recent.extend([(1, 2), (3, 4)])
+        self.scale, self.pair = np.float32(0.1), Pair(1, (2,))
+        self.phase, self.level = Phase.HOT, Level.HIGH
+        self.reverse = np.arange(3)[::-1]
+        return self
+
+
+def described(value):
+    """A value with the kinds of all that is in it."""
+    if isinstance(value, np.ndarray):
+        return "ndarray", value.dtype, value.tolist()
+    if isinstance(value, dict):
+        return type(value), [(described(key), described(item)) for key, item in value.items()]
+    if isinstance(value, list | tuple | deque):
+        return type(value), [described(item) for item in value]
+    return type(value), value
+
+
+def test_values_keep_their_kind_through_a_file():
+    """Keys that are no strings, arrays, tuples, numpy's scalars, enums and subclasses come back as what they were."""
+    saved, fresh = Kinds().fill(), Kinds()
+    sums, counter, recent = fresh.sums, fresh.counter, fresh.recent
+    set_state(fresh, through_a_file(get_state(saved)))
+    for name, value in vars(saved).items():
+        assert described(getattr(fresh, name)) == described(value), name
+    assert (fresh.sums, fresh.counter, fresh.recent) == (sums, counter, recent)
+    assert fresh.sums is sums
+    assert fresh.counter is counter
+    assert fresh.recent is recent
+    assert fresh.recent.maxlen == 3
+    assert fresh.sums["new"] == 0
+
+
+def test_arrays_are_restored_in_place():
+    """Views of a restored array see the restored values."""
+    saved, fresh = Inner(), Inner()
+    saved.table, fresh.table = np.arange(3), np.zeros(3, dtype=np.int64)
+    view = fresh.table[2:]
+    set_state(fresh, through_a_file(get_state(saved)))
+    assert view.item() == 2
+
+
+@pytest.mark.parametrize(
+    "first", [None, 1.5, "a", (0,), {}, np.zeros(1), np.float32(0.0), Phase.HOT, [0], torch.ones(1)]
+)
+def test_an_attribute_may_change_its_kind(first):
+    """What it is when it is saved counts, and not what it is in a new part."""
+    for value in (None, 1.5, "a", (1,), {1: 1}, np.ones(1), np.float32(1.0), {2: [1.0]}):
+        saved, fresh = Inner(), Inner()
+        saved.x, fresh.x = value, type(first)(first) if isinstance(first, dict) else first
+        set_state(fresh, through_a_file(get_state(saved)))
+        assert described(fresh.x) == described(value), value
+
+
+@pytest.mark.parametrize("value", [Inner(), deque([1]), Counter("a"), torch.Generator(), Pair(1, 2), Phase.HOT])
+def test_an_object_that_has_no_place_in_a_new_part_is_named(value):
+    """An object that was made during the run has nothing to be restored in: no tree of its parts takes its place."""
+    for grown, empty in (([value], []), (value, None), ({"a": value}, {}), ([value], [None])):
+        saved, fresh = Inner(), Inner()
+        saved.x, fresh.x = grown, empty
+        state = through_a_file(get_state(saved))
+        with pytest.raises(CheckpointError, match=rf"Inner\.x.* was a .*{type(value).__name__} when it was saved"):
+            set_state(fresh, state)
+
+
+@pytest.mark.parametrize("dtype", ["U1", "c16", ">f4", "O", "M8[s]"])
+def test_an_array_of_no_numbers_is_named(dtype):
+    """Torch and safetensors have no such type: the error names the attribute."""
+    part = Inner()
+    part.x = [np.zeros(2, dtype)]
+    with pytest.raises(TypeError, match=r"Inner\.x\[0\] has the dtype"):
+        get_state(part)
+    part.x = np.ma.masked_array([1.0])
+    with pytest.raises(TypeError, match=r"Inner\.x is a MaskedArray"):
+        get_state(part)
+
+
+@pytest.mark.parametrize("key", [Phase.HOT, Inner(), Pair(1, 2), (1, Inner()), Level.LOW, torch.device("cpu")])
+def test_a_key_that_cannot_be_restored_is_named(key):
+    """A key has to be found again under a value that is equal to it."""
+    part = Inner()
+    part.x = {"a": {key: 1}}
+    with pytest.raises(TypeError, match=r"Inner\.x\['a'\] has the key"):
+        get_state(part)
+    part.x = {key: len}
+    assert get_state(part)["x"]["value"] == []
+
+
+def test_a_state_of_before_kinds_were_written_is_read():
+    """What the new part has tells what the values were: arrays, tuples, keys that are numbers, a generator."""
+    part, random = Inner(), np.random.default_rng(1)
+    part.array, part.pair, part.table, part.scale = np.zeros(2), (0, 0), {3: 0.0}, np.float32(1.0)
+    part.sums, part.generator, part.random = Counter(), torch.Generator(), np.random.default_rng(0)
+    part.inner = [Inner()]
+    old = {
+        "count": 1, "array": torch.ones(2).double(), "pair": [1, 2], "table": {"3": 1.5}, "scale": 0.5,
+        "sums": {"a": 1}, "generator": torch.Generator().manual_seed(5).get_state(),
+        "random": random.bit_generator.state, "inner": [{"count": 7}],
+    }  # fmt: skip
+    set_state(part, through_a_file(old))
+    assert described([part.array, part.pair, part.table]) == described([np.ones(2), (1, 2), {3: 1.5}])
+    assert (part.scale, part.sums, part.inner[0].count) == (0.5, Counter("a"), 7)
+    assert part.generator.initial_seed() == 5
+    assert part.random.random() == random.random()
+
+
+def test_any_bit_generator_of_numpy_goes_on():
+    """The state of some has arrays."""
+    for kind in (np.random.MT19937, np.random.Philox, np.random.SFC64, np.random.PCG64):
+        saved, fresh = Inner(), Inner()
+        saved.random, fresh.random = np.random.Generator(kind(1)), np.random.Generator(kind(2))
+        saved.random.random(3)
+        set_state(fresh, through_a_file(get_state(saved)))
+        assert fresh.random.random() == saved.random.random()

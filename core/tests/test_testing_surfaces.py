@@ -3,10 +3,14 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from slmk.cli import main
+from slmk.discovery import from_file
 from slmk.errors import SpecError
+from slmk.registry import Registry
 from slmk.testing import Outcome, Report, check, checks_of
 from slmk.testing.compare import first_difference
 from slmk.testing.env_checks import ENV_CHECKS
@@ -52,6 +56,18 @@ def test_a_report_is_a_table_with_reasons():
         "                        two\n"
         "  skipped mask          none"
     )
+
+
+def test_where_nothing_was_checked_nothing_is_fine(monkeypatch, capsys):
+    """A component whose required modules are missing is skipped check by check, which is no success."""
+    registry = Registry([from_file(Path(__file__).with_name("toy_plugin.py"))])
+    report = check("env", "toy_lacking", registry)
+    assert set(report.of("skipped")) == set(checks_of("env"))
+    assert not report.ok
+    monkeypatch.setattr("slmk.cli.author.get_registry", lambda: registry)
+    monkeypatch.setattr("slmk.testing.subject.get_registry", lambda: registry)
+    assert main(["check-plugin", "env", "toy_lacking", "-s", "id=a"]) == 3
+    assert "it needs no_such_module: pip install 'toy[all]'" in capsys.readouterr().out
 
 
 def test_unknown_names_are_told():

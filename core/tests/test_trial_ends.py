@@ -16,6 +16,7 @@ import slmk.run
 from slmk import CheckpointError, PluginError, Problem, RunError, SpecError, trial
 from slmk.builtin.jsonl import Jsonl
 from slmk.cli import main
+from slmk.files import held
 from slmk.run import Run
 from slmk.testing.run_files import run_difference
 from slmk.testing.toy_runs import make_run_directory, toy_spec
@@ -78,6 +79,33 @@ class TestRefused:
         assert "removed again" in logs[-1]["event"]
 
 
+SCOPES = """
+from slmk import Component, ReporterConfig, hookimpl
+
+class Options(ReporterConfig):
+    pass
+
+class Reporter:
+    {line}
+
+@hookimpl
+def slmk_reporters():
+    return [Component("theirs", Options, "{module}:Reporter", "s")]
+"""
+
+
+@pytest.mark.parametrize(("line", "scope"), [("pass", "None"), ("scope = 'session'", "'session'")])
+def test_a_reporter_without_a_scope_is_told(line, scope, tmp_path):
+    """One that belongs to neither session nor trial would never be built; the run is refused instead."""
+    module = f"reporter_of_{line.split()[0]}"
+    (tmp_path / f"{module}.py").write_text(SCOPES.format(line=line, module=module))
+    spec = toy_spec()
+    spec |= {"plugins": [*spec["plugins"], str(tmp_path / f"{module}.py")], "reporter": [{"name": "theirs"}]}
+    with pytest.raises(PluginError, match=f"'theirs' has the scope {scope}, expected .* 'seed' or 'trial'"):
+        trial.run(spec, out=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
 class TestSignalAtTheEnd:
     """Ctrl-C when a session is at its last evaluation, so that it ends as it would have without."""
 
@@ -108,12 +136,67 @@ class TestSignalAtTheEnd:
         assert trial.resume(result.directory).interrupted is None
         assert run_difference(straight, result.directory) is None
 
+    def test_nor_after_a_signal_while_the_environments_are_closed(self, in_turn, tmp_path, monkeypatch):
+        """Which may take seconds, when the summary is there already."""
+        close, seeds = Run.close, []
+
+        def slowly(self):
+            if not seeds:
+                signal.raise_signal(signal.SIGINT)
+            seeds.append(self.seed)
+            close(self)
+
+        monkeypatch.setattr(Run, "close", slowly)
+        assert trial.run(TWO, out=tmp_path).interrupted == signal.SIGINT
+        assert seeds == [0]
+
+    def test_a_trial_that_was_interrupted_has_not_reached_its_target(self, in_turn, ctrl_c, tmp_path):
+        """Whatever the seed that is done has reached."""
+        ctrl_c(0)
+        spec = TWO | {"target": {"score": -1e9, "metric": "final_eval_return", "source": "by hand"}}
+        summary = trial.run(spec, out=tmp_path).summary
+        assert summary["scores"]["final_eval_return"]["mean"] is not None
+        assert summary["target"]["reached"] is False
+
     def test_a_trial_that_is_done_was_not_interrupted(self, in_turn, ctrl_c, tmp_path):
         """After the last session there is nothing to resume."""
         ctrl_c(1)
         result = trial.run(TWO, out=tmp_path)
         assert result.interrupted is None
         assert len(result.summary["sessions"]) == 2
+
+
+class TestLauncher:
+    """What a launcher returns is not believed where the sessions' files say otherwise."""
+
+    @pytest.fixture
+    def launcher(self, monkeypatch):
+        """The one called ``local`` runs so many of its jobs, and makes of their summaries what it returns."""
+
+        def of(sessions, returned):
+            def launch(self, jobs, on_row):
+                return returned(list(slmk.builtin.local._in_turn(jobs[:sessions], on_row)))
+
+            monkeypatch.setattr(slmk.builtin.local.Local, "launch", launch)
+
+        return of
+
+    @pytest.mark.parametrize("returned", [list, lambda done: None, lambda done: 7, lambda done: [None] * 3])
+    def test_one_that_ends_too_early_is_told(self, returned, launcher, tmp_path):
+        """The seeds that are left are named, no target is judged, and a resume goes on with them."""
+        launcher(1, returned)
+        with pytest.raises(RunError, match=r"'local' ended before .* \(left: seed 1, seed 2\); `slmk resume .*toy"):
+            trial.run(toy_spec(seeds=3), out=tmp_path)
+        directory = only_run(tmp_path)
+        assert not (directory / "summary.json").exists()
+        launcher(3, list)
+        assert len(trial.resume(directory).summary["sessions"]) == 3
+
+    def test_what_it_returns_does_not_matter_when_all_is_done(self, launcher, tmp_path):
+        """Every session has its summary in a file."""
+        launcher(3, lambda done: None)
+        result = trial.run(toy_spec(seeds=3), out=tmp_path)
+        assert (len(result.summary["sessions"]), result.interrupted) == (3, None)
 
 
 HOLDER = """
@@ -153,6 +236,41 @@ class TestHeld:
             finally:
                 holder.kill()
                 os.kill(child, signal.SIGKILL)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no such locks")
+    def test_reading_the_file_does_not_open_the_lock(self, tmp_path):
+        """As something does that copies the whole directory; and one process does not hold it twice."""
+        with held(tmp_path):
+            (tmp_path / ".lock").read_bytes()
+            with pytest.raises(RunError, match=f"in use by process {os.getpid()} on "), held(tmp_path):
+                pass
+            code = (
+                "import sys; from pathlib import Path; from slmk.files import held; held(Path(sys.argv[1])).__enter__()"
+            )
+            done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+            assert f"in use by process {os.getpid()} on " in done.stderr
+        with held(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("part", ["build_agent", "build_memory"])
+def test_an_environment_without_an_owner_is_closed(part, monkeypatch):
+    """Where another part cannot be built: some simulators are there once in a process."""
+    closed, build = [], slmk.run.build_env
+
+    def watched(*arguments, **options):
+        env = build(*arguments, **options)
+        env.close = lambda: closed.append(env)
+        return env
+
+    def refuse(*arguments, **options):
+        raise SpecError([Problem("it does not fit")])
+
+    monkeypatch.setattr(slmk.run, "build_env", watched)
+    monkeypatch.setattr(slmk.run, part, refuse)
+    with pytest.raises(SpecError, match="does not fit"):
+        Run(slmk.load(toy_spec()), 0)
+    assert len(closed) == 1
 
 
 def test_half_a_run_directory_cannot_be_resumed(tmp_path):

@@ -45,7 +45,7 @@ def record(run: Path) -> Path:
     if differing:
         raise SystemExit(f"{run} was made with other settings than {spec} has now: {', '.join(differing)}")
     # What a score is compared with may be stated better later on; what was measured stays.
-    summary["target"] = judged(asked.get("target"), summary["scores"])
+    summary["target"] = judged(asked.get("target"), summary["scores"], len(manifest["seeds"]))
     about = {key: manifest[key] for key in KEPT}
     path = RESULTS / name.with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)

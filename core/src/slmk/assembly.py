@@ -13,15 +13,15 @@ from torch import nn
 from slmk import world
 from slmk.batch import CARRY, FIRST
 from slmk.env_info import EnvInfo
-from slmk.errors import Problem, SpecError, did_you_mean
+from slmk.errors import PluginError, Problem, SpecError, did_you_mean
 from slmk.model import Model
 from slmk.protocols import Algorithm, Env, Memory, Parts, Role
 from slmk.recurrence import Recurrence
 from slmk.registry import Registry, get_registry
-from slmk.spec import Blueprint, PolicyBlueprint
+from slmk.spec import Blueprint, Part, PolicyBlueprint
 from slmk.streams import Streams
 
-__all__ = ["Agent", "build_agent", "build_env", "build_memory", "in_common", "resolve_device"]
+__all__ = ["Agent", "build_agent", "build_env", "build_memory", "in_common", "resolve_device", "task_of"]
 
 MASK = "mask"
 """The observation group that says which discrete actions are allowed; read by action heads, not by networks."""
@@ -39,14 +39,14 @@ def resolve_device(name: str) -> torch.device:
     """The torch device of that name.
 
     Raises:
-        SpecError: the name is not one of a device, or the device is not there.
+        SpecError: the name is not one of a device, or the device is not there, or cannot do what is needed.
     """
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise SpecError([Problem("not a device of this machine", "run.device", found=name, hint=reason)]) from error
+        torch.empty(0, device=device, dtype=torch.float64)  # Which optimisers count in, and Apple's GPUs do not have.
+    except (RuntimeError, AssertionError, TypeError) as error:
+        message, reason = "not a device that can be used here", str(error).splitlines()[0]
+        raise SpecError([Problem(message, "run.device", found=name, hint=reason)]) from error
     return device
 
 
@@ -74,11 +74,16 @@ def build_agent(
     Raises:
         SpecError: a role reads a group that the environment does not have, a group has the name of something else or
             is a mask that does not fit, or the algorithm refuses the spaces.
+        PluginError: the algorithm has networks that its config does not name.
     """
     registry = registry or get_registry()
     target: Any = registry.load(blueprint.algorithm.component)
     config = blueprint.algorithm.config
     roles: dict[str, Role] = target.roles(config, env) if hasattr(target, "roles") else {}
+    if unknown := sorted(set(roles) - set(config.roles)):  # type: ignore[attr-defined]
+        name = blueprint.algorithm.component.name
+        message = f"algorithm '{name}' has networks for {', '.join(unknown)}, which the roles of its config do not name"
+        raise PluginError(message)
     groups = {role: _groups_of(blueprint, role, env) for role in roles}
     model = Model(
         {role: _build_network(blueprint, role, roles[role], groups[role], env, streams, registry) for role in roles},
@@ -120,8 +125,14 @@ def build_memory(
         return None
     target: Any = (registry or get_registry()).load(blueprint.memory.component)
     generator = streams.generator("memory", env.device)
-    told = replace(env, section=blueprint.env.resolved())
+    told = replace(env, task=task_of(blueprint.env))
     return target(blueprint.memory.config, told, horizon, generator)  # type: ignore[no-any-return]
+
+
+def task_of(env: Part, num_envs: int | None = None) -> dict[str, Any]:
+    """What `EnvInfo.task` says of the section ``[env]``; with `num_envs`, of as many for evaluation."""
+    config: Any = env.config if num_envs is None else env.config.for_evaluation(num_envs)  # type: ignore[attr-defined]
+    return {"name": env.component.name, **config.task()}
 
 
 def _groups_of(blueprint: PolicyBlueprint, role: str, env: EnvInfo) -> tuple[str, ...]:

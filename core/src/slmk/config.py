@@ -101,8 +101,15 @@ FractionSchedule = Fraction | Annotated[Linear, _limited(lambda x: 0 <= x <= 1, 
 class EnvConfig(Config):
     """Base of environment options. A backend adds its own fields, an `id` among them where it has ids."""
 
+    incidental: ClassVar[frozenset[str]] = frozenset({"num_envs"})
+    """Options by which the task stays what it is: for speed, pictures, another scale, noise that no evaluation has."""
+
     num_envs: PositiveInt = 1
     """Environments stepped together (N)."""
+
+    def task(self) -> dict[str, Any]:
+        """The options that say what is observed, rewarded and ended, and what an action does; as JSON types."""
+        return self.model_dump(mode="json", exclude=set(self.incidental))
 
     def prepare(self) -> None:
         """Do what must happen in this process before torch or the simulator is imported. Nothing, by default."""
@@ -201,7 +208,7 @@ class RunConfig(Config):
     """Seed of the first session; session k uses ``seed + k``."""
     seeds: PositiveInt = 1
     """Sessions (independent repetitions) of the trial."""
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda|mps|xpu)(:\d+)?$")] = "cpu"
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda|xpu)(:\d+)?$")] = "cpu"
     """Device of environments, memory and networks, such as ``cpu``, ``cuda`` or ``cuda:1``."""
     threads: PositiveInt = 1
     """torch threads of each session. One is fastest for small networks."""

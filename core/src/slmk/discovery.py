@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
-from inspect import isroutine
+from inspect import get_annotations, isroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import pluggy
 
@@ -19,6 +19,7 @@ from slmk.errors import did_you_mean
 
 if TYPE_CHECKING:
     import click
+    from pydantic import TypeAdapter
 
     from slmk.findings import Check
 
@@ -33,8 +34,8 @@ _CONFIG_BASES = {
     "reporter": "ReporterConfig",
     "launcher": "LauncherConfig",
 }
-_DECLARATIONS = {"algo": "memory", "memory": "offers"}
-"""The class variable that a config of a kind must set, because specs are checked by it."""
+_TEXTS = ("name", "target", "summary", "install")
+"""Fields of a component that are strings."""
 _HOOKS = frozenset(name for name in vars(hookspecs) if name.startswith("slmk_"))
 
 
@@ -86,8 +87,12 @@ def _from_entry_point(entry: metadata.EntryPoint) -> Plugin:
 
 def from_module(module: Any) -> Plugin:
     """A module (or any object whose attributes are hook implementations) as a plugin, without an entry point."""
-    name = getattr(module, "__name__", type(module).__name__)
+    name = _title(module)
     return _load(name, name, str(getattr(module, "__version__", "")), lambda: module)
+
+
+def _title(module: object) -> str:
+    return str(getattr(module, "__name__", type(module).__name__))
 
 
 def from_file(path: Path) -> Plugin:
@@ -138,8 +143,10 @@ def _call_hooks(
     _refuse_misspelt_hooks(module, manager)
     try:
         manager.register(module)
+        if not manager.get_hookcallers(module):
+            raise _HookError(f"it offers nothing: in {_title(module)} no function is marked by @slmk.hookimpl")
         components = tuple(
-            (kind.name, component) for kind in KINDS.values() for component in _results(manager, kind.hook, Component)
+            (kind.name, component) for kind in KINDS.values() for component in _components(manager, kind.hook)
         )
         return components, tuple(_commands(manager)), tuple(_checks(manager))
     except pluggy.PluginValidationError as error:
@@ -169,8 +176,30 @@ def _refuse_misspelt_hooks(module: object, manager: pluggy.PluginManager) -> Non
             raise _HookError(f"'{name}' is not marked as a hook; put @slmk.hookimpl above it")
 
 
+def _components(manager: pluggy.PluginManager, hook: str) -> Iterator[Component]:
+    for component in _results(manager, hook, Component):
+        for field, expected in _wrong_fields(component):
+            value = getattr(component, field)
+            raise _HookError(f"{hook} offers a Component whose {field} is {value!r}, expected {expected}")
+        yield component
+
+
+def _wrong_fields(component: Component) -> Iterator[tuple[str, str]]:
+    """Fields of the wrong type, each with the right one; of the config, the kind decides that."""
+    for field in _TEXTS:
+        if not isinstance(getattr(component, field), str):
+            yield field, "a string"
+    requires: object = component.requires
+    if not (isinstance(requires, tuple) and all(isinstance(module, str) for module in requires)):
+        yield "requires", "a tuple of strings"
+
+
 def _results(manager: pluggy.PluginManager, hook: str, expected: type) -> Iterator[Any]:
-    for offered in getattr(manager.hook, hook)():
+    caller = getattr(manager.hook, hook)
+    results = caller()  # Without those that are None.
+    if caller.get_hookimpls() and not results:
+        raise _HookError(f"{hook} must return a list, not None")
+    for offered in results:
         if not isinstance(offered, Iterable) or isinstance(offered, str):
             raise _HookError(f"{hook} must return a list, not a {type(offered).__name__}")
         for item in offered:
@@ -204,12 +233,39 @@ def component_fault(kind: str, component: Component) -> str:
         return f"its config must be a subclass of slmk.{base.__name__}"
     if "name" in options.model_fields:
         return f"{options.__name__} must not have a field 'name': that key chooses the component"
-    if kind in _DECLARATIONS and not hasattr(options, _DECLARATIONS[kind]):
-        return f"{options.__name__} does not set the class variable '{_DECLARATIONS[kind]}'"
+    for name, type_ in _class_variables(base).items():
+        if not hasattr(options, name):
+            return f"{options.__name__} does not set the class variable '{name}'"
+        if fault := _type_fault(getattr(options, name), type_):
+            return f"the class variable '{name}' of {options.__name__} is {getattr(options, name)!r}; {fault}"
     if component.target.count(":") != 1:
         return f"its target '{component.target}' is not of the form 'module:attribute'"
     try:
         options.model_rebuild(_parent_namespace_depth=0)
     except Exception as error:
         return f"the types of the fields of {options.__name__} are not all known: {failure(error)[0]}"
+    return ""
+
+
+@cache
+def _class_variables(base: type) -> dict[str, TypeAdapter[Any]]:
+    """The class variables by which specs are checked, each with the type that it has to have."""
+    from pydantic import TypeAdapter
+
+    hints = get_annotations(base, eval_str=True)
+    return {
+        name: TypeAdapter(get_args(hint)[0])
+        for name, hint in hints.items()
+        if getattr(hint, "__origin__", None) is ClassVar
+    }
+
+
+def _type_fault(value: object, expected: TypeAdapter[Any]) -> str:
+    """What is wrong with a value, in the words of pydantic; empty if nothing is."""
+    from pydantic import ValidationError
+
+    try:
+        expected.validate_python(value, strict=True)
+    except ValidationError as error:
+        return error.errors()[0]["msg"].replace("Input", "it", 1)
     return ""

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from slmk.errors import CheckpointError
 
-__all__ = ["EnvInfo", "space_from_json", "space_to_json"]
+__all__ = ["EnvInfo", "same_range", "space_from_json", "space_to_json", "tensor_dtype"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class EnvInfo:
     role_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Groups that a role reads where the spec does not say, such as ``privileged_state`` for ``critic``; other roles
     read all groups but ``mask``."""
-    section: Mapping[str, Any] = field(default_factory=dict)
-    """The section ``[env]`` of the run's spec with every value, as JSON types. Memories alone are told, which may hold
-    what was played elsewhere; it is not part of `to_json`."""
+    task: Mapping[str, Any] = field(default_factory=dict)
+    """The backend's ``name``, and `EnvConfig.task`. Memories are told, which may hold what was played elsewhere; it is
+    not part of `to_json`."""
 
     def to_json(self) -> dict[str, Any]:
         """This value as JSON types; `from_json` is the inverse, but for the device."""
@@ -72,6 +72,24 @@ class EnvInfo:
             )
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"not a description of an environment: {error}") from error
+
+
+def same_range(a: spaces.Space[Any], b: spaces.Space[Any]) -> bool:
+    """Whether the same values belong to both, but for the rounding of bounds."""
+    if not (isinstance(a, spaces.Box) and isinstance(b, spaces.Box)):
+        return a == b
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
+        return False
+    return bool(np.allclose(a.low, b.low) and np.allclose(a.high, b.high))
+
+
+def tensor_dtype(space: spaces.Space[Any]) -> torch.dtype:
+    """The dtype of an observation group: floats are float32, bytes stay bytes, bits are bool, integers are int64."""
+    if isinstance(space, spaces.MultiBinary) or space.dtype == np.bool_:
+        return torch.bool
+    if space.dtype == np.uint8:
+        return torch.uint8
+    return torch.float32 if np.issubdtype(space.dtype, np.floating) else torch.int64
 
 
 def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:

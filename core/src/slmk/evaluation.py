@@ -60,7 +60,8 @@ def play(
 ) -> Episodes:
     """Play `episodes` whole episodes, an equal share in each environment.
 
-    The share is fixed beforehand: taking the first that end would favour short episodes.
+    The share is fixed beforehand: taking the first that end would favour short episodes. An episode in which the policy
+    gives an action that is not finite has the return NaN, whatever a simulator makes of that: some take it for 0.
 
     Args:
         env: the environments; they are reset.
@@ -81,7 +82,8 @@ def play(
         if each_step is not None:
             each_step(obs, action, step)
         obs = step.obs
-        returns += step.reward.cpu().numpy()
+        is_action = torch.isfinite(action).reshape(num_envs, -1).all(1)
+        returns += torch.where(is_action, step.reward, torch.nan).cpu().numpy()
         lengths += 1
         ended = (step.terminated | step.truncated).cpu().numpy() | (lengths >= MAX_EPISODE_STEPS)
         for index in np.flatnonzero(ended):

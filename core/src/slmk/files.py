@@ -1,4 +1,4 @@
-"""Small files, of which a reader never sees half; directories that one process holds; streams that nobody reads."""
+"""Small files, of which a reader never sees half; directories of runs, held by one process; streams nobody reads."""
 
 from __future__ import annotations
 
@@ -12,10 +12,22 @@ from typing import Any, TextIO
 
 from slmk.errors import RunError
 
-__all__ = ["drop", "held", "read_json", "write_json", "writing"]
+__all__ = ["drop", "held", "read_json", "resolved_spec", "write_json", "writing"]
 
 LOCK = ".lock"
 """The file in a directory that says which process holds it."""
+_locks: set[int] = set()
+"""Descriptors of locks that this process has."""
+
+
+def _let_go() -> None:
+    """In a child, which would keep the locks if it lived on."""
+    for descriptor in _locks:
+        os.close(descriptor)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 @contextmanager
@@ -48,6 +60,12 @@ def write_json(path: Path, value: Any) -> None:
         temporary.replace(path)
 
 
+def resolved_spec(path: Path) -> Path | None:
+    """The ``resolved.toml`` of the run to which a folder belongs: a run, a seed, or a checkpoint."""
+    files = (folder / "resolved.toml" for folder in (path, *path.absolute().parents))
+    return next((file for file in files if file.is_file()), None)
+
+
 @contextmanager
 def held(directory: Path) -> Iterator[None]:
     """Keep other processes out of a directory meanwhile, by a lock that ends with this process at the latest.
@@ -55,7 +73,7 @@ def held(directory: Path) -> Iterator[None]:
     Processes that are forked off do not inherit it. Where there are no such locks, as on Windows, nobody is kept out.
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process holds it, or this one does already.
     """
     try:
         import fcntl
@@ -66,17 +84,19 @@ def held(directory: Path) -> Iterator[None]:
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
             holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
             raise RunError(f"{directory} is in use by {holder}: wait until that has ended, or end it") from error
         except OSError:  # A file system without locks.
             pass
+        _locks.add(descriptor)
         with writing(directory / LOCK):
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
         yield
     finally:
+        _locks.discard(descriptor)
         os.close(descriptor)
 
 

@@ -192,14 +192,14 @@ class Learner:
         return TrainedParameters(self._call, names)
 
     def _follow(self, average: Average) -> Target:
+        """What moves of a target network: all but the copies of frozen parameters, which are equal to them already."""
         names = {id(parameter): name for name, parameter in self._call.named_parameters()}
-        mine, theirs = (
-            [names.get(id(parameter), "") for parameter in module.parameters()]
-            for module in (average.target, average.source)
-        )
+        pairs = zip(average.target.parameters(), average.source.parameters(), strict=True)
+        moving = [(names.get(id(a), ""), names.get(id(b), "")) for a, b in pairs if b.requires_grad]
+        mine, theirs = [a for a, _ in moving], [b for _, b in moving]
         buffers = tuple(zip(average.target.buffers(), average.source.buffers(), strict=True))
         for objective, parameters in self._parameters.items():
-            if theirs[0] in parameters.names and all(mine):
+            if moving and theirs[0] in parameters.names and all(mine):
                 where = parameters.slice_of(theirs)
                 return Target(FlatParameters(self._call, mine), objective, where, average.tau, buffers)
         raise ValueError("a target network is not among the learner's modules, or follows what no objective trains")
@@ -222,6 +222,7 @@ class Learner:
                 self._scalars[name] = torch.zeros((), device=self._device)
             if isinstance(value, Tensor):
                 self._scalars[name].copy_(value)
+                self._last_scalars.pop(name, None)
                 continue
             if self._last_scalars.get(name) != value:
                 self._scalars[name].fill_(value)

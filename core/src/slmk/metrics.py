@@ -81,6 +81,8 @@ def trial_summary(
     curves: Sequence[Rows],
     random_return: float | None,
     target: Mapping[str, Any] | None,
+    *,
+    seeds: int,
 ) -> dict[str, Any]:
     """All measures of a trial: each session's, their statistics, and whether the target is reached.
 
@@ -90,6 +92,7 @@ def trial_summary(
         curves: the rows of each session.
         random_return: as in `session_summary`.
         target: the spec's section ``[target]``.
+        seeds: how many the trial is to have; the target is not reached before all of them are there.
     """
     scores = {name: describe([session.get(name) for session in sessions]) for name in SCORES}
     return {
@@ -99,7 +102,7 @@ def trial_summary(
         "scores": scores,
         "consistency": consistency(curves, random_return),
         "random_return": random_return,
-        "target": judged(target, scores),
+        "target": judged(target, scores, seeds),
     }
 
 
@@ -197,13 +200,14 @@ def stability(strength: Curve) -> float | None:
     return float(1 - falls / total) if total > 0 else None
 
 
-def judged(target: Mapping[str, Any] | None, scores: Mapping[str, Any]) -> dict[str, Any] | None:
+def judged(target: Mapping[str, Any] | None, scores: Mapping[str, Any], seeds: int) -> dict[str, Any] | None:
     """The target with the mean over seeds of the score that it names (``value``) and whether that is ``reached``.
 
-    There is no such mean, and nothing reached, unless every seed has that score.
+    There is no such mean, and nothing reached, unless each of the trial's `seeds` has that score.
     """
     if target is None:
         return None
     score = scores[target["metric"]]
-    value = None if None in map(finite, score["values"]) else score["mean"]
+    known = [value for value in score["values"] if finite(value) is not None]
+    value = score["mean"] if len(known) == seeds else None
     return {**target, "value": value, "reached": value is not None and value >= target["score"]}

@@ -10,21 +10,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tomli
 import torch
 from torch import Tensor
 
 from slmk.assembly import Agent, build_agent, resolve_device
 from slmk.batch import Obs
 from slmk.checkpoint import Checkpoints, best_return, read_checkpoint
-from slmk.env_info import EnvInfo
+from slmk.discovery import from_file
+from slmk.env_info import EnvInfo, tensor_dtype
 from slmk.errors import CheckpointError
+from slmk.files import resolved_spec
 from slmk.recurrence import Recurrence
-from slmk.registry import Registry
+from slmk.registry import Registry, get_registry
 from slmk.spec import load_policy_sections
 from slmk.state import set_state
 from slmk.streams import Streams
 
-__all__ = ["Policy", "find_checkpoint"]
+__all__ = ["Policy", "find_checkpoint", "registry_of"]
 
 Array = npt.NDArray[Any]
 
@@ -53,7 +56,7 @@ class Policy:
         """Load from a run directory, a session's directory, or one checkpoint; see `find_checkpoint`.
 
         Only the plugins of the algorithm, networks and normalizers are needed: neither the environment nor its
-        simulator.
+        simulator. Those in single files have to be in the registry, as in `registry_of`.
 
         Raises:
             CheckpointError: there is no checkpoint, or it cannot be read.
@@ -63,7 +66,7 @@ class Policy:
         env = EnvInfo.from_json(about["env"], resolve_device(device))
         blueprint = load_policy_sections(about["policy"], registry)
         agent = build_agent(blueprint, env, Streams(about["seed"]), registry)
-        set_state(agent.algorithm, state["algorithm"])
+        set_state(agent.algorithm, state["algorithm"] | _streams_of(agent.algorithm))
         return cls(agent, env)
 
     def reset(self) -> None:
@@ -85,7 +88,8 @@ class Policy:
             The action (*action shape), or (B, *action shape) for a batch.
 
         Raises:
-            ValueError: a group is missing or unknown, or has another shape than the environment's.
+            ValueError: a group is missing or unknown, or has another shape than the environment's; or the batch is not
+                as large as the one before, which a recurrent policy remembers.
         """
         groups, batched = self._as_batch(obs)
         groups = self._remember(groups, torch.as_tensor(first, device=self.env.device))
@@ -94,6 +98,9 @@ class Policy:
 
     def _remember(self, groups: Obs, first: Tensor) -> Obs:
         batch = len(next(iter(groups.values())))
+        remembered = next((len(carry) for carry in (self._carries or {}).values()), batch)
+        if remembered != batch:
+            raise ValueError(f"a batch of {batch} after one of {remembered}, which is remembered: call reset first")
         if self._carries is None:
             groups = self.recurrence.start(groups)
         else:
@@ -109,12 +116,13 @@ class Policy:
         tensors, extra = {}, set()
         for name in self.reads:
             space = spaces[name]
-            tensor = torch.as_tensor(np.asarray(groups[name]), device=self.env.device)
+            given = groups[name]
+            tensor = torch.as_tensor(given if isinstance(given, Tensor) else np.asarray(given)).to(self.env.device)
             shape = tuple(space.shape or ())
             if tuple(tensor.shape[tensor.ndim - len(shape) :]) != shape or tensor.ndim - len(shape) > 1:
                 raise ValueError(f"group {name}: expected {shape} or (B, {shape}), got {tuple(tensor.shape)}")
             extra.add(tensor.ndim - len(shape))
-            tensors[name] = tensor.float() if tensor.is_floating_point() else tensor
+            tensors[name] = tensor.to(tensor_dtype(space))
         if len(extra) != 1:
             raise ValueError("some groups are a batch and some are not")
         batched = extra.pop() == 1
@@ -149,11 +157,31 @@ def _score(checkpoint: Path) -> float:
     return -math.inf if best is None else best
 
 
+def _streams_of(algorithm: Any) -> dict[str, Tensor]:
+    """An algorithm's own random streams: those it explored with are of the device on which it was trained."""
+    return {name: x.get_state() for name, x in vars(algorithm).items() if isinstance(x, torch.Generator)}
+
+
+def registry_of(path: Path) -> Registry:
+    """The components for a policy: those installed, and those in the files that its run's spec names, if it is there.
+
+    The files are imported, and so run. `Policy.load` does not do that by itself: a checkpoint runs no code.
+    """
+    spec = resolved_spec(path)
+    files = () if spec is None else tomli.loads(spec.read_text(encoding="utf-8")).get("plugins", ())
+    return get_registry().extended(from_file(Path(file)) for file in files)
+
+
 @torch.no_grad()
 def _read(agent: Agent, env: EnvInfo) -> set[str]:
     """The groups that the policy of an agent reads, carries among them: found out by calling it once."""
-    nothing = {name: np.zeros((1, *(space.shape or ())), space.dtype) for name, space in env.observation_spaces.items()}
-    obs = {name: torch.as_tensor(x, device=env.device) for name, x in nothing.items()}
+    obs = {
+        # Discrete values are counted from `start`, below which there is none.
+        name: torch.as_tensor(getattr(space, "start", 0), dtype=tensor_dtype(space), device=env.device)
+        .expand(1, *(space.shape or ()))
+        .clone()
+        for name, space in env.observation_spaces.items()
+    }
     recorder = _Recorder(agent.recurrence.start(obs))
     agent.algorithm.policy(recorder)  # type: ignore[arg-type]
     return recorder.read

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -13,6 +13,7 @@ from slmk import discovery
 from slmk.component import KINDS, Component
 from slmk.discovery import Plugin, component_fault
 from slmk.errors import PluginError, Problem, SpecError, did_you_mean
+from slmk.hookspecs import PROJECT
 
 if TYPE_CHECKING:
     import click
@@ -95,8 +96,8 @@ class Registry:
         """The component, or the reason why there is none. `kind` is a key of `slmk.component.KINDS`."""
         offers = self._offers.get((kind, name), [])
         if len(offers) > 1:
-            owners = " and ".join(f"'{plugin.distribution}'" for plugin, _ in offers)
-            return Unavailable(f"{_word(kind)} '{name}' is claimed by {owners}", "uninstall one of them", broken=True)
+            owners, hint = _conflict([plugin.distribution for plugin, _ in offers])
+            return Unavailable(f"{_word(kind)} '{name}' is claimed by {owners}", hint, broken=True)
         for plugin, component in offers:
             fault = component_fault(kind, component)
             return _broken(plugin, fault, f"upgrade '{plugin.distribution}'") if fault else component
@@ -207,6 +208,19 @@ def _distribution(kind: str, name: str) -> str:
 
 def _broken(plugin: Plugin, fault: str, hint: str | None) -> Unavailable:
     return Unavailable(f"the plugin '{plugin.distribution}' is broken: {fault}", hint, broken=True)
+
+
+def _conflict(distributions: Sequence[str]) -> tuple[str, str]:
+    """Who claims one name, and what to do about it."""
+    owners = list(dict.fromkeys(distributions))
+    others = [owner for owner in owners if owner.partition(".")[0] != PROJECT]
+    words = " and ".join(f"'{owner}'" for owner in owners)
+    if len(owners) == 1:
+        return f"{len(distributions)} components of {words}", "each needs a name of its own"
+    if len(others) == len(owners):
+        return words, "uninstall one of them"
+    theirs = " and ".join(f"'{owner}'" for owner in others)
+    return words, f"slmk itself needs the name: uninstall {theirs}, or give the component another name there"
 
 
 def _announces(plugin: Plugin, kind: str, name: str) -> bool:

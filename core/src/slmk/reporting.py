@@ -14,7 +14,7 @@ from typing import Any, Literal
 import structlog
 
 from slmk.config import Config
-from slmk.errors import RunError
+from slmk.errors import PluginError, RunError
 from slmk.registry import get_registry
 from slmk.spec import Blueprint
 
@@ -31,7 +31,7 @@ class Reporters:
         self._reporters: dict[str, Any] = {}
         for part in blueprint.reporters:
             target: Any = registry.load(part.component)
-            if target.scope == scope:
+            if _scope(part.component.name, target) == scope:
                 name = f"{part.component.name}.{len(self._reporters)}"
                 self._guard(name, partial(self._add, name, target, part.config, directory))
 
@@ -67,6 +67,19 @@ class Reporters:
             with suppress(Exception):
                 _close(self._reporters.pop(name, None))
             log.warning("reporter switched off", reporter=name.split(".")[0], error=f"{type(error).__name__}: {error}")
+
+
+def _scope(name: str, target: object) -> str:
+    """What the reporter belongs to.
+
+    Raises:
+        PluginError: it does not say so.
+    """
+    scope = getattr(target, "scope", None)
+    if scope not in ("seed", "trial"):
+        message = f"the reporter '{name}' has the scope {scope!r}, expected a class variable that is 'seed' or 'trial'"
+        raise PluginError(message)
+    return str(scope)
 
 
 def _close(reporter: Any) -> None:

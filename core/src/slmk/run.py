@@ -43,13 +43,11 @@ class Run:
         self.env = build_env(blueprint, seed=streams.integer("env"), registry=registry)
         if blueprint.run.debug:
             self.env = CheckedEnv(self.env)
-        self.num_envs = self.env.info.num_envs
-        agent = build_agent(blueprint, self.env.info, streams, registry, blueprint.run.env_steps)
-        self.algorithm, self.recurrence = agent.algorithm, agent.recurrence
-        self.memory: Memory | None = build_memory(blueprint, self.env.info, self.algorithm.horizon, streams, registry)
-        self.tracker = ReturnTracker(self.num_envs)
-        self.evaluator = Evaluator(blueprint, streams, self.recurrence, registry)
-        self.obs = self.recurrence.start(self.env.reset())
+        try:
+            self._build(streams, registry)
+        except BaseException:  # A simulator may be one for the whole process, and this one has no owner yet.
+            self.env.close()
+            raise
         self.env_steps = 0
         """Transitions so far, summed over environments and processes."""
         self.iterations = 0
@@ -61,6 +59,17 @@ class Run:
         self.metrics: Metrics = {}
         """The latest value of each metric that `learn` has returned since the last row."""
         self._started = perf_counter()
+
+    def _build(self, streams: Streams, registry: Registry | None) -> None:
+        """Every part but the environment, in which all episodes begin."""
+        blueprint = self.blueprint
+        self.num_envs = self.env.info.num_envs
+        agent = build_agent(blueprint, self.env.info, streams, registry, blueprint.run.env_steps)
+        self.algorithm, self.recurrence = agent.algorithm, agent.recurrence
+        self.memory: Memory | None = build_memory(blueprint, self.env.info, self.algorithm.horizon, streams, registry)
+        self.tracker = ReturnTracker(self.num_envs)
+        self.evaluator = Evaluator(blueprint, streams, self.recurrence, registry)
+        self.obs = self.recurrence.start(self.env.reset())
 
     @property
     def steps_per_iteration(self) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from slmk.errors import CheckpointError, Problem, SpecError
+from slmk.files import resolved_spec
 from slmk.spec.document import dotted
+from slmk.spec.lines import KeyPath
 from slmk.spec.overrides import path_of
 
 if TYPE_CHECKING:
@@ -79,23 +81,30 @@ def score(
     """
     from slmk.spec import load
 
-    spec = _resolved_spec(path)
-    _refuse_idle(overrides)
+    spec = resolved_spec(path)
+    if spec is None:
+        raise CheckpointError(f"{path} does not belong to a run: no resolved.toml above it")
+    paths = [key for override in overrides if (key := path_of(override))]
+    _refuse_idle(key for key in paths if (key[0] != "env" or key[1:] == ("num_envs",)) and key not in _RUN_KEYS)
     filmed = render or video is not None
     blueprint = load(spec, (*_UNUSED, *overrides, *(("env.render=true",) if filmed else ())))
+    _refuse_idle(key for key in paths if len(key) == 2 and key[1] in _replaced(blueprint.env.config))
     blueprint.env.config.prepare()  # type: ignore[attr-defined]
     return _score(blueprint, path, episodes, render=render, video=video, record=record)
 
 
-def _refuse_idle(overrides: Sequence[str]) -> None:
+def _refuse_idle(paths: Iterable[KeyPath]) -> None:
     """Raise for what would change nothing: the policy is that of the checkpoint."""
-    problems = [
-        Problem("has no effect on an evaluation", dotted(key), hint=_USES)
-        for override in overrides
-        if (key := path_of(override)) and (key[0] != "env" or key[1:] == ("num_envs",)) and key not in _RUN_KEYS
-    ]
+    problems = [Problem("has no effect on an evaluation", dotted(key), hint=_USES) for key in paths]
     if problems:
         raise SpecError(problems)
+
+
+def _replaced(config: Any) -> set[str]:
+    """The options that evaluation sets as it wants them, such as the scale of rewards; tables it only adds to."""
+    played = config.for_evaluation(config.num_envs)
+    found = ((name, getattr(config, name)) for name in type(config).model_fields)
+    return {name for name, value in found if not isinstance(value, Mapping) and value != getattr(played, name)}
 
 
 def _score(
@@ -103,13 +112,13 @@ def _score(
 ) -> Score:
     from slmk.assembly import build_env
     from slmk.evaluation import MAX_ENVS, play
-    from slmk.policy import Policy, find_checkpoint
+    from slmk.policy import Policy, find_checkpoint, registry_of
     from slmk.recording import Recording
     from slmk.streams import Streams
     from slmk.viewer import Film, Window
 
     checkpoint = find_checkpoint(path)
-    policy = Policy.load(checkpoint, device=blueprint.run.device)
+    policy = Policy.load(checkpoint, device=blueprint.run.device, registry=registry_of(checkpoint))
     filmed = render or video is not None
     seed = Streams(blueprint.run.seed).integer("score")
     env = build_env(blueprint, num_envs=1 if filmed else min(episodes, MAX_ENVS), seed=seed)
@@ -143,33 +152,30 @@ def _score(
 
 def _require_same_spaces(policy: Policy, given: EnvInfo) -> None:
     """What the policy reads may have other bounds, as in another simulator of the robot, but no other shape."""
-    both = policy.env, given
-    observations = [
-        str({name: space.shape for name, space in sorted(info.observation_spaces.items()) if name in policy.reads})
-        for info in both
-    ]
-    compared = {"observations": observations, "actions": [str(info.action_space) for info in both]}
-    problems = [
-        Problem(f"the policy was trained with other {what}", "env", expected=mine, found=theirs)
-        for what, (mine, theirs) in compared.items()
-        if mine != theirs
-    ]
+    from slmk.env_info import same_range
+
+    mine, theirs = (
+        {name: space.shape for name, space in sorted(info.observation_spaces.items()) if name in policy.reads}
+        for info in (policy.env, given)
+    )
+    problems = []
+    if mine != theirs:
+        message = "the policy was trained with other observations"
+        problems.append(Problem(message, "env", expected=str(mine), found=str(theirs)))
+    actions = policy.env.action_space, given.action_space
+    if not same_range(*actions):
+        message = "the policy was trained with other actions"
+        problems.append(Problem(message, "env", expected=str(actions[0]), found=str(actions[1])))
     if problems:
         raise SpecError(problems)
 
 
 def _about(blueprint: Blueprint, checkpoint: Path, num_envs: int) -> dict[str, Any]:
-    """Metadata of a recording, by Minari's names, and the section ``[env]`` that was played."""
-    played = replace(blueprint.env, config=blueprint.env.config.for_evaluation(num_envs))  # type: ignore[attr-defined]
+    """Metadata of a recording, by Minari's names, and the task that was played."""
+    from slmk.assembly import task_of
+
     return {
         "algorithm_name": blueprint.algorithm.component.name,
         "description": f"The policy of slmk's checkpoint {checkpoint}, without exploration",
-        "slmk_env": played.resolved(),
+        "slmk_task": task_of(blueprint.env, num_envs),
     }
-
-
-def _resolved_spec(path: Path) -> Path:
-    for folder in (path, *path.absolute().parents):
-        if (folder / "resolved.toml").is_file():
-            return folder / "resolved.toml"
-    raise CheckpointError(f"{path} does not belong to a run: no resolved.toml above it")

@@ -50,7 +50,9 @@ def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
         wanted = job.get("profile", False) and world.rank() == 0
         profile = _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted)
         with profile, process_of(blueprint.run):
-            return _run(blueprint, job, on_row, caught)
+            summary = _run(blueprint, job, on_row, caught)
+        stopped = world.any_of(bool(caught))  # Now that everything is closed, which may take seconds.
+    return {**summary, "interrupted": caught[0] if caught else signal.SIGTERM} if stopped else summary
 
 
 def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: list[int]) -> dict[str, Any]:
@@ -87,10 +89,10 @@ def _train(run: Run, directory: Path, job: Mapping[str, Any], on_row: OnRow, cau
         reporters.start({**manifest, "seed": run.seed, "resume_from": run.env_steps if job.get("resume") else None})
         if not world.any_of(bool(caught)):
             train(run, checkpoints, emit, lambda: bool(caught))
-        summary = world.told(_summarise(run, directory, manifest) if world.rank() == 0 else None)
+        own = _summarise(run, directory, manifest) if world.rank() == 0 else None
+        summary: dict[str, Any] = world.told(own)
         reporters.finish(summary)
-        stopped = world.any_of(bool(caught))
-        return {**summary, "interrupted": caught[0] if caught else signal.SIGTERM} if stopped else summary
+        return summary
     finally:
         reporters.close()
 

@@ -4,6 +4,10 @@ A part with ``state_dict`` and ``load_state_dict`` speaks for itself. Of any oth
 tensors, generators, numbers, strings, containers of these and objects that have state themselves. Attributes that
 cannot change are structure and are left out: configs, `EnvInfo`, spaces, devices, dtypes, functions and classes. An
 attribute that is neither is an error rather than a silent loss.
+
+A file has tensors, lists and dicts with string keys. Other values are written with their kind. Arrays, numpy's scalars,
+tuples and dicts are made anew from it. All others are restored in, or like, what the new part has in their place; where
+it has nothing of that sort, that is an error.
 """
 
 from __future__ import annotations
@@ -11,7 +15,8 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -41,6 +46,18 @@ _STRUCTURE = (
     partial,
 )
 
+_KIND, _VALUE = "$kind", "value"
+_REMADE: dict[str, Callable[[Any], Any]] = {
+    "array": lambda x: torch.as_tensor(x).numpy(force=True),
+    "scalar": lambda x: torch.as_tensor(x).numpy(force=True)[()],
+    "tuple": tuple,
+    "dict": dict,
+}
+"""Kinds of which the state alone is enough. A dict is one of pairs where not all its keys are strings."""
+_NAMES: dict[type, str] = {np.ndarray: "array", tuple: "tuple", dict: "dict"}
+_NUMBERS = frozenset(map(np.dtype, ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8")))
+"""What tensors and files have too."""
+
 
 def get_state(part: Any) -> State:
     """The state of a part. Tensors are references: write or copy them before the part goes on.
@@ -58,10 +75,11 @@ def get_state(part: Any) -> State:
 
 
 def set_state(part: Any, state: Mapping[str, Any]) -> None:
-    """Restore what `get_state` returned. Tensors of equal shape are written in place, so that views stay views.
+    """Restore what `get_state` returned. Tensors of equal shape are written in place, so that views stay views, and so
+    are arrays, lists, deques and mappings.
 
     Raises:
-        CheckpointError: the state is that of another kind of part.
+        CheckpointError: the state is that of another kind of part, or the part has no object to restore one in.
     """
     if hasattr(part, "load_state_dict"):
         part.load_state_dict(state)
@@ -71,7 +89,7 @@ def set_state(part: Any, state: Mapping[str, Any]) -> None:
         missing, unknown = sorted(mine - set(state)), sorted(set(state) - mine)
         raise CheckpointError(f"the state of {type(part).__name__} does not fit: lacks {missing}, unknown {unknown}")
     for name, value in state.items():
-        restored = _set(getattr(part, name), value)
+        restored = _set(getattr(part, name), value, f"{type(part).__name__}.{name}")
         if restored is not getattr(part, name):
             setattr(part, name, restored)
 
@@ -91,66 +109,153 @@ def _is_structure(value: Any) -> bool:
     return bool(frozen) and not hasattr(value, "state_dict")
 
 
+def _kind(value: Any) -> str | None:
+    """What is written with the state of a value, so that it comes back as it was; None for what files have."""
+    is_plain = value is None or isinstance(value, bool | int | float | str | Tensor) or type(value) is list
+    if is_plain and not isinstance(value, Enum):
+        return None
+    if isinstance(value, np.generic):
+        return "scalar"
+    return _NAMES.get(type(value)) or f"{type(value).__module__}.{type(value).__qualname__}"
+
+
 def _get(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, bool | int | float | str | Tensor | np.ndarray):
-        return value
+    kind = _kind(value)
+    if kind is None:
+        return _items(value, where) if isinstance(value, list) else value
+    if kind == "dict" and all(type(key) is str for key in value) and _KIND not in value:
+        return dict(_entries(value, where))
+    return {_KIND: kind, _VALUE: _content(value, where)}
+
+
+def _content(value: Any, where: str) -> Any:
+    if isinstance(value, Enum):
+        return _get(value.value, where)
     if isinstance(value, torch.Generator):
         return value.get_state()
     if isinstance(value, np.random.Generator):
-        return value.bit_generator.state
-    if isinstance(value, np.generic):
-        return value.item()
+        return _get(value.bit_generator.state, where)
+    if isinstance(value, np.generic) or type(value) is np.ndarray:
+        if value.dtype in _NUMBERS:
+            return np.asarray(value, order="C")  # Torch has no negative strides.
+        raise TypeError(
+            f"{where} has the dtype {value.dtype}, which checkpoints do not hold; define state_dict on its owner"
+        )
     if hasattr(value, "state_dict"):
         return dict(value.state_dict())
-    if isinstance(value, Mapping):
-        return {str(key): _get(item, f"{where}[{key!r}]") for key, item in value.items() if not _is_structure(item)}
+    if isinstance(value, MutableMapping):
+        return [list(entry) for entry in _entries(value, where)]
     if isinstance(value, list | tuple | deque):
-        return [_get(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if hasattr(value, "__dict__") or dataclasses.is_dataclass(value):
+        return _items(value, where)
+    if not isinstance(value, np.ndarray) and (hasattr(value, "__dict__") or dataclasses.is_dataclass(value)):
         return get_state(value)
     raise TypeError(f"{where} is a {type(value).__name__}, which has no known state; define state_dict on its owner")
 
 
-def _set(present: Any, state: Any) -> Any:
-    """The value that replaces `present`, which is `present` itself wherever it could be changed in place."""
-    match present:
-        case torch.Generator():
-            present.set_state(state.cpu())
-            return present
-        case np.random.Generator():
-            present.bit_generator.state = state
-            return present
-        case Tensor() if isinstance(state, Tensor) and present.shape == state.shape and present.dtype == state.dtype:
+def _items(values: Iterable[Any], where: str) -> list[Any]:
+    return [_get(item, f"{where}[{index}]") for index, item in enumerate(values)]
+
+
+def _entries(values: Mapping[Any, Any], where: str) -> Iterator[tuple[Any, Any]]:
+    for key, item in values.items():
+        if not _is_structure(item):
+            if not _is_plain(key):
+                raise TypeError(
+                    f"{where} has the key {key!r}, which is no number or string; define state_dict on its owner"
+                )
+            yield _get(key, where), _get(item, f"{where}[{key!r}]")
+
+
+def _is_plain(key: Any) -> bool:
+    """Whether a key is restored as one that is equal and of the same type."""
+    if type(key) is tuple:
+        return all(map(_is_plain, key))
+    return key is None or type(key) in (bool, int, float, str) or isinstance(key, np.number | np.bool_)
+
+
+def _opened(state: Any) -> tuple[str | None, Any]:
+    """The kind that was written with a state, if any, and the state."""
+    return (state[_KIND], state[_VALUE]) if isinstance(state, dict) and _KIND in state else (None, state)
+
+
+def _set(present: Any, state: Any, where: str) -> Any:
+    """The value that replaces `present`, which is `present` itself wherever it could be changed in place.
+
+    In a file of before kinds were written, `present` alone tells what a list, dict or tensor was, and so it does still
+    where it is a tuple, an array or an object that such a state fits.
+    """
+    kind, content = _opened(state)
+    mine = _kind(present)
+    if kind is not None and kind != mine and not {kind, mine}.isdisjoint({None, *_REMADE}):
+        return _new(state, where)
+    match present, content:
+        case Tensor(), Tensor():
+            if present.shape != content.shape or present.dtype != content.dtype:
+                return content.to(present.device)
             with torch.no_grad():
-                present.copy_(state)
-            return present
-        case Tensor() if isinstance(state, Tensor):
-            return state.to(present.device)
-        case np.ndarray() if isinstance(state, Tensor):
-            return state.cpu().numpy()
-        case None | bool() | int() | float() | str() | np.generic():
-            return state
-    if hasattr(present, "load_state_dict"):
-        present.load_state_dict(state)
-        return present
-    if isinstance(present, Mapping):
-        return _set_entries(present, state)
-    if isinstance(present, list | tuple | deque):
-        items = [_set(a, b) for a, b in zip(present, state, strict=True)] if len(present) == len(state) else list(state)
-        return items if isinstance(present, list) else _like(present, items)
-    set_state(present, state)
+                present.copy_(content)
+        case np.ndarray(), Tensor() | np.ndarray():
+            array = _REMADE["array"](content)
+            if present.shape != array.shape or present.dtype != array.dtype or not present.flags.writeable:
+                return array
+            present[...] = array
+        case Enum(), _ if kind:
+            return type(present)(_new(content, where))
+        case torch.Generator(), Tensor():
+            if content.shape != present.get_state().shape:
+                raise CheckpointError(f"{where} is a random stream of another kind of device than {present.device}")
+            present.set_state(content.cpu())
+        case np.random.Generator(), dict():
+            present.bit_generator.state = _new(content, where)
+        case _, dict() if hasattr(present, "load_state_dict"):
+            present.load_state_dict(content)
+        case MutableMapping(), dict() | list() if kind or isinstance(content, dict):
+            _set_entries(present, content, where)
+        case list() | tuple() | deque(), list():
+            return _set_items(present, content, where)
+        case _, dict() if hasattr(present, "__dict__") or dataclasses.is_dataclass(present):
+            set_state(present, content)
+        case _:
+            return _new(state, where)
     return present
 
 
-def _set_entries(present: Mapping[Any, Any], state: Mapping[str, Any]) -> dict[Any, Any]:
-    """The entries of `state` in the order of `present`; those that `present` has not come last, as they were saved."""
-    missing = sorted(str(key) for key, item in present.items() if str(key) not in state and not _is_structure(item))
+def _new(state: Any, where: str) -> Any:
+    """The value that a state tells of, where there is none of its kind to restore it in."""
+    kind, content = _opened(state)
+    if kind is None and isinstance(content, dict):
+        return {key: _new(item, f"{where}[{key!r}]") for key, item in content.items()}
+    if isinstance(content, list):
+        content = [_new(item, f"{where}[{index}]") for index, item in enumerate(content)]
+    if kind is None:
+        return content
+    if kind not in _REMADE:
+        raise CheckpointError(
+            f"{where} was a {kind} when it was saved, and a new part has none there to restore it in; "
+            "make it with the part, or define state_dict and load_state_dict on its owner"
+        )
+    return _REMADE[kind](content)
+
+
+def _set_entries(present: MutableMapping[Any, Any], content: dict[str, Any] | list[Any], where: str) -> None:
+    """Restore in place, in the order of `present`; what it has not comes last, as it was saved."""
+    named = {str(key): key for key in present}
+    pairs = content if isinstance(content, list) else ((named.get(key, key), item) for key, item in content.items())
+    state = {_new(key, where): item for key, item in pairs}
+    missing = sorted(str(key) for key, item in present.items() if key not in state and not _is_structure(item))
     if missing:
-        raise CheckpointError(f"the state lacks {missing}")
-    kept = {key: _set(item, state[str(key)]) if str(key) in state else item for key, item in present.items()}
-    known = {str(key) for key in present}
-    return kept | {key: item for key, item in state.items() if key not in known}
+        raise CheckpointError(f"the state of {where} lacks {missing}")
+    for key, item in state.items():
+        at = f"{where}[{key!r}]"
+        present[key] = _set(present[key], item, at) if key in present else _new(item, at)
 
 
-def _like(present: tuple[Any, ...] | deque[Any], items: list[Any]) -> tuple[Any, ...] | deque[Any]:
-    return deque(items, present.maxlen) if isinstance(present, deque) else tuple(items)
+def _set_items(present: Any, content: list[Any], where: str) -> Any:
+    """Restore item by item, or with new ones where their number is another. A list or deque stays the same object."""
+    old = present if len(present) == len(content) else [None] * len(content)
+    items = [_set(a, b, f"{where}[{index}]") for index, (a, b) in enumerate(zip(old, content, strict=True))]
+    if isinstance(present, tuple):
+        return type(present)(*items) if hasattr(present, "_fields") else type(present)(items)
+    present.clear()
+    present.extend(items)
+    return present

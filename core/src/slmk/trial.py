@@ -161,14 +161,24 @@ def _launch(directory: Path, blueprint: Blueprint, *, resuming: bool, profile: b
         reporters.start(read_json(directory / "manifest.json"))
         launcher: Any = get_registry().load(blueprint.launcher.component)
         summaries = launcher(blueprint.launcher.config).launch(jobs, reporters.report) if jobs else []
-        number = next((s["interrupted"] for s in summaries if "interrupted" in s), None)
+        left = world.told([seed for seed in seeds if not _finished(directory, seed)] if reports else None)
         # A signal that came when all was done interrupted nothing.
-        interrupted = world.told(None if reports and all(_finished(directory, seed) for seed in seeds) else number)
+        interrupted = world.told(_signal(summaries)) if left else None
+        if left and interrupted is None:
+            name, seeds_left = blueprint.launcher.component.name, ", ".join(f"seed {seed}" for seed in left)
+            message = f"the launcher '{name}' ended before all was done (left: {seeds_left})"
+            raise RunError(f"{message}; `slmk resume {directory}` goes on")
         summary = world.told(_summarise(directory, blueprint, seeds) if reports else None)
         reporters.finish(summary)
     finally:
         reporters.close()
     return Result(directory, summary, interrupted)
+
+
+def _signal(summaries: object) -> int | None:
+    """The number of the signal that stopped a session, by what a launcher has returned."""
+    told = summaries if isinstance(summaries, Sequence) else ()
+    return next((each["interrupted"] for each in told if isinstance(each, Mapping) and "interrupted" in each), None)
 
 
 def _seeds(blueprint: Blueprint) -> list[int]:
@@ -194,6 +204,7 @@ def _summarise(directory: Path, blueprint: Blueprint, seeds: Sequence[int]) -> d
         [read_rows(path / "metrics.jsonl") for path in done],
         read_json(directory / "manifest.json")["random_return"],
         blueprint.target.model_dump() if blueprint.target else None,
+        seeds=len(seeds),
     )
     write_json(directory / "summary.json", summary)
     return summary

@@ -53,7 +53,8 @@ class Average:
 
     target: nn.Module
     source: nn.Module
-    """Of the same structure. Its buffers are copied, not averaged."""
+    """Of the same structure. Its buffers are copied, not averaged. Parameters that do not require a gradient are left
+    alone here too."""
     tau: float = 0.0
     """Share per step; 0 for a copy that moves by `Learner.sync` alone."""
 
@@ -81,6 +82,32 @@ class Target:
             mine.copy_(theirs)
 
 
+class _Attempt:
+    """A method that is compiled at its first call. Where that fails, a warning, and the method itself from then on: a
+    slow run beats a dead one. Nothing else is done again, such as what other methods of the same step have changed.
+    """
+
+    def __init__(self, method: Callable[..., Any], device: torch.device, **about: str) -> None:
+        self._method = method
+        self._about = about
+        self._function = compiled(method, device)
+        self._was_called = False
+        self.failed = False
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._was_called:
+            return self._function(*arguments)
+        try:
+            result = self._function(*arguments)
+        except Exception as error:
+            first_line = f"{type(error).__name__}: {error}".splitlines()[0]
+            _log.warning("compiling the update failed, going on without", error=first_line, **self._about)
+            self._function, self.failed = self._method, True
+            result = self._function(*arguments)
+        self._was_called = True
+        return result
+
+
 class UpdateStep:
     """Takes objectives in order, each with the parameters that those before it have left; then moves the targets."""
 
@@ -105,6 +132,7 @@ class UpdateStep:
         self._in_world = world.size() > 1
         self._statistics = _statistics_of(call)
         self._compiled: Callable[..., Result] | None = None
+        self._attempts: dict[str, _Attempt] = {}
         self.names: tuple[str, ...] = ()
         """Of the metrics."""
         self.history: list[Tensor] = []
@@ -112,16 +140,16 @@ class UpdateStep:
 
     @property
     def failed(self) -> bool:
-        """Whether compiling was tried in vain."""
-        return self._compiled == self._update
+        """Whether compiling was tried, and all in vain."""
+        return bool(self._attempts) and all(attempt.failed for attempt in self._attempts.values())
 
     def __call__(self, choice: str, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> Result:
         """Change `state` in place, ``compiled`` or ``eager`` as `choice` says."""
         if choice == "eager":
             return self._update(state, batch, scalars)
-        if self._compiled is not None:
-            return self._compiled(state, batch, scalars)
-        return self._compile(state, batch, scalars)
+        if self._compiled is None:
+            self._compiled = self._as_compiled(next(self._call.parameters()).device)
+        return self._compiled(state, batch, scalars)
 
     def seconds(self, choice: str, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> float:
         """Median time of one step on a copy of `state`, after a warm-up; nothing that training uses is changed."""
@@ -139,25 +167,13 @@ class UpdateStep:
         world.average(median)  # All processes of a world have to choose alike.
         return median.item()
 
-    def _compile(self, state: State, batch: tuple[Any, ...], scalars: Mapping[str, Tensor]) -> Result:
-        """Make the first compiled step; where that fails, warn once and stay eager: a slow run beats a dead one."""
-        step = self._as_compiled(next(self._call.parameters()).device)
-        try:
-            result: Result = step(state, batch, scalars)
-        except Exception as error:
-            first_line = f"{type(error).__name__}: {error}".splitlines()[0]
-            _log.warning("compiling the update failed, going on without", error=first_line)
-            step = self._update
-            result = step(state, batch, scalars)
-        self._compiled = step
-        return result
-
     def _as_compiled(self, device: torch.device) -> Callable[..., Result]:
         """The step as one graph. In a world it is the gradients that are compiled: processes meet after each."""
         if not self._in_world:
-            return compiled(self._update, device)
-        gradients = {name: partial(compiled(self._gradient, device), name) for name in self._objectives}
-        return partial(self._update, gradients=gradients)
+            self._attempts = {"step": _Attempt(self._update, device)}
+            return self._attempts["step"]
+        self._attempts = {name: _Attempt(self._gradient, device, objective=name) for name in self._objectives}
+        return partial(self._update, gradients={name: partial(each, name) for name, each in self._attempts.items()})
 
     def _update(
         self,

@@ -169,7 +169,7 @@ class _Pool:
         index, process, place = self.running[connection]
         try:
             word, value = connection.recv()
-        except EOFError:
+        except (EOFError, OSError):  # Killed, it may be within a message.
             process.join()
             del self.running[connection]
             self.free.append(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -97,6 +98,22 @@ def _check_name(kind: Kind, name: str) -> None:
         raise click.UsageError(f"'{name}' cannot be the name of a plugin: expected {hint}{suggestion}")
     if name in {*FIRST_PARTY[kind.name], *get_registry().names(kind.name)}:
         raise click.UsageError(f"the {word} '{name}' exists already, and two of one name cannot be installed together")
+    if hidden := _hidden(kind, name):
+        message = f"'{name}' cannot be the name of this plugin: its class would hide the '{hidden}' that it imports"
+        raise click.UsageError(f"{message}; choose another, such as 'my_{name}'")
+
+
+def _hidden(kind: Kind, name: str) -> str | None:
+    """What a file of the plugin would import and give to its own class as a name."""
+    for path, text in _files(kind.name, _substitutions(kind, name)):
+        if path.endswith(".py"):
+            nodes = list(ast.walk(ast.parse(text)))
+            imports = (node.names for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+            imported = {alias.asname or alias.name for names in imports for alias in names}
+            for node in nodes:
+                if isinstance(node, ast.ClassDef) and node.name in imported:
+                    return node.name
+    return None
 
 
 def _substitutions(kind: Kind, name: str) -> dict[str, str]:
@@ -144,7 +161,7 @@ def check_plugin(kind: str, name: str, overrides: tuple[str, ...]) -> int:
     """Put the component NAME of KIND through the contract suite, and print one line for each check.
 
     Options that a component requires, such as the id of an environment, are given by -s. Exits with 3 if it breaks a
-    promise.
+    promise, or if nothing could be checked.
     """
     options = _options(KINDS[kind], name, overrides)
     from slmk import testing  # torch: not before the options are right.

@@ -77,12 +77,12 @@ class LazyGroup(click.Group):
 
 
 def _stdout_is_broken() -> bool:
-    """Whether stdout is a pipe without a reader, where the system can tell."""
+    """Whether stdout is a pipe or a socket without a reader, where the system can tell."""
     if not hasattr(select, "poll"):
         return False
     poll = select.poll()
     poll.register(1, 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

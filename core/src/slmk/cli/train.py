@@ -21,11 +21,12 @@ DEMO = Path(__file__).parent.parent / "demo.toml"
 DEV = (
     "run.env_steps=10_000",
     "run.seeds=1",
-    "run.eval_episodes=2",
     "run.compile='off'",
     "run.debug=true",
 )
 """What ``--dev`` sets: a small run with every check on."""
+DEV_EPISODES = 2
+"""Episodes of each evaluation in it, where the spec has evaluations."""
 DEV_WARM_UP = 1000
 """Environment steps of random actions in it, at most."""
 
@@ -74,10 +75,13 @@ def _small(spec: Path, overrides: tuple[str, ...]) -> tuple[str, ...]:
     from slmk.config import OffPolicyConfig
     from slmk.spec import load
 
-    algorithm = load(spec, (*overrides, f"run.env_steps={sys.maxsize}")).algorithm.config  # Long enough for any.
+    whole = load(spec, (*overrides, f"run.env_steps={sys.maxsize}"))  # Long enough for any warm-up.
+    changes, algorithm = list(DEV), whole.algorithm.config
+    if whole.run.eval_episodes:
+        changes.append(f"run.eval_episodes={DEV_EPISODES}")
     if isinstance(algorithm, OffPolicyConfig) and algorithm.learning_starts > DEV_WARM_UP:
-        return (*DEV, f"algorithm.learning_starts={DEV_WARM_UP}")
-    return DEV
+        changes.append(f"algorithm.learning_starts={DEV_WARM_UP}")
+    return tuple(changes)
 
 
 @click.command()

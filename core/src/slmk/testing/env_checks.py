@@ -16,7 +16,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from slmk.env_info import EnvInfo
+from slmk.env_info import EnvInfo, tensor_dtype
 from slmk.protocols import Env
 from slmk.state import get_state, set_state
 
@@ -320,7 +320,7 @@ def _check_obs(obs: Obs, info: EnvInfo, where: str) -> None:
     )
     for name, space in info.observation_spaces.items():
         shape = (info.num_envs, *(space.shape or ()))
-        _check_tensor(obs[name], shape, _dtype(space), info, f"{where}[{name!r}]")
+        _check_tensor(obs[name], shape, tensor_dtype(space), info, f"{where}[{name!r}]")
 
 
 def _check_tensor(value: Tensor, shape: tuple[int, ...], dtype: torch.dtype, info: EnvInfo, where: str) -> None:
@@ -328,15 +328,6 @@ def _check_tensor(value: Tensor, shape: tuple[int, ...], dtype: torch.dtype, inf
     assert value.shape == shape, f"{where} has shape {tuple(value.shape)}, expected {shape}"
     assert value.dtype == dtype, f"{where} has dtype {value.dtype}, expected {dtype}"
     assert value.device.type == info.device.type, f"{where} is on {value.device}, expected {info.device}"
-
-
-def _dtype(space: spaces.Space[Any]) -> torch.dtype:
-    """The dtype of an observation group: floats are float32, bytes stay bytes, bits are bool, integers are int64."""
-    if isinstance(space, spaces.MultiBinary) or space.dtype == np.bool_:
-        return torch.bool
-    if space.dtype == np.uint8:
-        return torch.uint8
-    return torch.float32 if np.issubdtype(space.dtype, np.floating) else torch.int64
 
 
 def _assert_same_step(a: Step, b: Step, message: str) -> None:

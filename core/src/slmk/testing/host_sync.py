@@ -18,13 +18,16 @@ _OPERATIONS = {
     "aten::_local_scalar_dense",  # item(), float(), int(), and if on a tensor
     "aten::is_nonzero",
     "aten::equal",
+    "aten::allclose",
     "aten::nonzero",  # Its result's size is known to the device only.
     "aten::masked_select",
     "aten::_unique2",
     "aten::unique_dim",
     "aten::unique_consecutive",
+    "aten::bincount",
 }
-_METHODS = {Tensor.tolist, Tensor.numpy, Tensor.cpu, Tensor.__array__}  # On the CPU these dispatch nothing.
+_METHODS = {Tensor.tolist, Tensor.numpy, Tensor.cpu, Tensor.__array__, Tensor.__repr__, Tensor.__format__}
+"""On the CPU these dispatch nothing, or nothing that can be seen."""
 
 
 @contextmanager
@@ -44,9 +47,12 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         name = func._schema.name
-        if name in _OPERATIONS or (name.startswith("aten::index") and _by_mask(args)):
+        kwargs = kwargs or {}
+        masked = name.startswith("aten::index") and _by_mask(args)
+        repeated = name == "aten::repeat_interleave" and kwargs.get("output_size") is None
+        if name in _OPERATIONS or masked or repeated:
             self._found.append(f"{name.removeprefix('aten::')} at {_caller()}")
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 class _Methods(TorchFunctionMode):
@@ -61,9 +67,19 @@ class _Methods(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        if func in _METHODS:
+        kwargs = kwargs or {}
+        if func in _METHODS or (func is Tensor.to and _to_the_cpu(args, kwargs)):
             self._found.append(f"{func.__name__} at {_caller()}")
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
+
+
+def _to_the_cpu(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether `Tensor.to` is asked for the CPU by name.
+
+    A `torch.device` is most often that of the run, which is the CPU here and an accelerator elsewhere.
+    """
+    target = kwargs.get("device", args[1] if len(args) > 1 else None)
+    return isinstance(target, str) and target.partition(":")[0] == "cpu"
 
 
 def _by_mask(args: Sequence[Any]) -> bool:

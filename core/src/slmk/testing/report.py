@@ -34,8 +34,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
-        return not self.of("failed")
+        """Whether something was checked, and nothing failed."""
+        return bool(self.of("ok")) and not self.of("failed")
 
     def of(self, status: Status) -> list[str]:
         """The names of the checks with this status."""

@@ -160,6 +160,11 @@ def test_targets_by_hand():
     assert returns.flatten().tolist() == [3, 2, 8]
     assert advantage.flatten().tolist() == [-2, -4, 0]
 
+    # What the critic makes of the observation after the end does not matter.
+    returns, advantage = targets(reward, value, torch.tensor([torch.nan]), ~no, no, 0.5, 0.5)
+    assert returns.flatten().tolist() == [1, 2, 3]
+    assert advantage.flatten().tolist() == [-3, -4, -5]
+
     # Cut there: that step says nothing, and the first one bootstraps from its value.
     returns, advantage = targets(reward + 2, value, after, no, middle, 0.5, 0.5)
     assert returns.flatten().tolist() == [6, 6, 10]

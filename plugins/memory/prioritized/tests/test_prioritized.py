@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from slmk import Act, EnvInfo, RunError, SpecError, Step, load
+from slmk import Act, EnvInfo, RunError, Step, load
 from slmk.config import Linear
 from slmk.loop import iterate
 from slmk.run import Run
@@ -254,13 +254,6 @@ def test_an_error_that_is_not_finite_ends_the_run(wrong) -> None:
     memory.feedback(batch, torch.tensor([1.0, wrong, 1.0, 1.0]))
     with pytest.raises(RunError, match="training has diverged"):
         memory.sample(4)
-
-
-def test_a_device_without_float64_is_refused() -> None:
-    """Apple's GPUs have none, which is said before anything is allocated."""
-    info = EnvInfo(1, {"obs": spaces.Box(-1, 1, (1,))}, spaces.Discrete(2), torch.device("mps"))
-    with pytest.raises(SpecError, match=r"run\.device: prioritized adds .* float64.*found mps.*'cpu'"):
-        Prioritized(PrioritizedConfig(), info, 1, torch.Generator())
 
 
 def test_the_options_are_those_of_the_paper_on_top_of_a_replay() -> None:

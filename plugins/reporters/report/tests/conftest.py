@@ -97,7 +97,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         (directory / "resolved.toml").write_text(RESOLVED.format(name=name, seeds=len(gains), gamma=gamma))
         if rows == BUDGET // 100:
             sessions = [session_summary(curve, 20.0) for curve in curves]
-            summary = trial_summary(name, sessions, curves, 20.0, goal)
+            summary = trial_summary(name, sessions, curves, 20.0, goal, seeds=len(curves))
             (directory / "summary.json").write_text(json.dumps(summary))
         return directory
 

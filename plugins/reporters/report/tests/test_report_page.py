@@ -17,6 +17,7 @@ from slmk_reporter_report import ReportConfig, slmk_reporters
 from slmk_reporter_report.comparison import improvement
 from slmk_reporter_report.page import build_report
 from slmk_reporter_report.reporter import Report
+from slmk_reporter_report.runs import read_run
 
 MakeRun = Callable[..., Path]
 VOID = ("meta", "br", "link", "img", "input", "hr")
@@ -184,6 +185,15 @@ def test_run_that_has_not_begun_has_a_page(make_run: MakeRun, tmp_path: Path) ->
     page = report(make_run(gains=[None], rows=0), to=tmp_path / "report.html")
     assert "Not finished 0 % of the budget used" in page.text
     assert page.charts() == {}
+
+
+def test_a_target_waits_for_every_seed(make_run: MakeRun) -> None:
+    """One of two seeds is at 600 when the other has not begun: the mean over seeds is not known."""
+    run = make_run(gains=[60.0, 60.0])
+    (run / "summary.json").unlink()
+    (run / "seed-1" / "metrics.jsonl").unlink()
+    target = read_run(run).summary["target"]
+    assert (target["value"], target["reached"]) == (None, False)
 
 
 def test_summary_of_a_session_that_went_on_is_made_again(make_run: MakeRun, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from slmk.protocols import Memory
 from slmk.toolbox.actors import Actor, PolicyBased
 from slmk.toolbox.distributions import Distribution, TanhNormal
 from slmk.toolbox.heads import MIN_STD, head_outputs
-from slmk.toolbox.returns import discounted
+from slmk.toolbox.returns import bootstrapped, discounted
 from slmk.toolbox.scaling import standardised
 from slmk.toolbox.schedules import at
 from slmk.toolbox.surrogates import clipped_surrogate
@@ -164,10 +164,10 @@ def targets(
     """
     goes_on, kept = gamma * (~terminated).to(reward.dtype), (~truncated).to(reward.dtype)
     following = torch.cat([value[1:], next_value.unsqueeze(0)])
-    delta = (reward + goes_on * following - value) * kept
+    delta = (bootstrapped(reward, gamma, terminated, following) - value) * kept
     returns = value + discounted(delta, lam * goes_on * kept)
     following = torch.cat([returns[1:], next_value.unsqueeze(0)])
-    return returns, (reward + goes_on * following - value) * kept
+    return returns, (bootstrapped(reward, gamma, terminated, following) - value) * kept
 
 
 def entropy_at(policy: Distribution, noise: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ class SIL(ActorCritic):
         value, next_value = self.value(rollout.obs), self.value(rollout.next_obs)
         raw, done, gamma = rollout.extras["raw"], rollout.terminated | rollout.truncated, self.config.gamma
         cut = rollout.truncated & ~rollout.terminated
-        reward = rollout.reward + gamma * cut * next_value  # What a cut episode still had before it.
+        reward = rollout.reward + gamma * torch.where(cut, next_value, 0.0)  # What a cut episode still had before it.
         self.past.add(rollout.obs, {"raw": raw, "reward": reward, "value": value, "done": done})
         ended = rollout.terminated, rollout.truncated
         advantage, returns = gae(rollout.reward, value, next_value, *ended, gamma, self.config.lam)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -18,6 +18,15 @@ _Count = Annotated[int, Field(ge=0)]
 
 class EnvPoolConfig(EnvConfig):
     """Any environment of EnvPool, stepped by its C++ threads."""
+
+    incidental: ClassVar = EnvConfig.incidental | {
+        "camera",
+        "evaluation_options",
+        "max_episode_steps",
+        "num_threads",
+        "render",
+        "reward_scale",
+    }
 
     id: str
     """EnvPool's own id, such as ``HalfCheetah-v5``, ``CheetahRun-v1`` (DM Control), ``Pong-v5`` (Atari) or

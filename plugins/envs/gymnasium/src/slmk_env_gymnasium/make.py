@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
@@ -27,6 +28,8 @@ _OURS = {"max_episode_steps": "env.max_episode_steps", "render_mode": "env.rende
 """Arguments of `gymnasium.make` that are not the environment's, with what to set instead."""
 _REFUSALS = (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 """What environments raise at values that they cannot take."""
+_SIGNATURE = re.compile(r"unexpected keyword argument|missing \d+ required")
+"""What Python says where an environment was made with arguments that it does not have, or without those it wants."""
 _EXTRAS = {"classic_control": "classic-control", "toy_text": "classic-control", "box2d": "box2d", "mujoco": "mujoco"}
 
 
@@ -139,7 +142,7 @@ def or_problem(spec: EnvSpec, config: GymnasiumConfig, create: Callable[[], _Mad
     except (ImportError, gym.error.Error) as error:
         raise SpecError([_not_installed(spec, error)]) from error
     except _REFUSALS as error:
-        if not config.kwargs and not (isinstance(error, TypeError) and "argument" in str(error)):
+        if not config.kwargs and not (isinstance(error, TypeError) and _SIGNATURE.search(str(error))):
             raise
         raise SpecError([_refused(spec, error)]) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -21,6 +21,8 @@ _apps: list[Any] = []
 
 class IsaacLabConfig(EnvConfig):
     """Any single-agent task of Isaac Lab, manager-based or direct, N of them in one simulation on `run.device`."""
+
+    incidental: ClassVar = EnvConfig.incidental | {"app", "kit", "packages", "render", "reward_scale"}
 
     id: str
     """The task's name in Gymnasium's registry, such as ``Isaac-Ant-v0`` (Isaac Lab 2) or ``Isaac-Ant`` (3)."""

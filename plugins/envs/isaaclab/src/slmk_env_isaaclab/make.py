@@ -12,7 +12,7 @@ from slmk.errors import Problem, SpecError, did_you_mean
 from slmk_env_managed import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from slmk_env_isaaclab import IsaacLabConfig
 
@@ -84,8 +84,10 @@ def _load(config: IsaacLabConfig) -> Any:
     return cfg
 
 
-def _unknown_presets(cfg: Any, presets: Iterable[str]) -> Iterator[Problem]:
+def _unknown_presets(cfg: Any, presets: Sequence[str]) -> Iterator[Problem]:
     """Names that no part of the configuration has: Isaac Lab passes over them."""
+    if not presets:
+        return
     hydra: Any = import_module("isaaclab_tasks.utils.hydra")
     known = sorted({name for choices in hydra.collect_presets(cfg).values() for name in choices})
     for name in presets:

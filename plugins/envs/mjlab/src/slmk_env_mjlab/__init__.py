@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ __all__ = ["MjlabConfig", "slmk_env_backends"]
 
 class MjlabConfig(EnvConfig):
     """Any task of mjlab's registry, N of them in one simulation of MuJoCo Warp on `run.device`."""
+
+    incidental: ClassVar = EnvConfig.incidental | {"play", "render", "reward_scale"}
 
     id: str
     """mjlab's name of the task, such as ``Mjlab-Velocity-Flat-Unitree-Go1``."""

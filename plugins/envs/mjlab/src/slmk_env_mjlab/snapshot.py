@@ -62,7 +62,9 @@ def restore(env: ManagerBasedRlEnv, state: Mapping[str, Any]) -> None:
     physics = _physics(env.sim)
     differ += sorted(name for name, x in physics.items() if _shape(x) != _shape(state["physics"].get(name)))
     if differ:
-        raise CheckpointError(f"the state is that of another task or version of mjlab: {', '.join(differ[:5])} differ")
+        raise CheckpointError(
+            f"the state is that of another task, or version of mjlab or of slmk: {', '.join(differ[:5])} differ"
+        )
     for path, owner, key, present in leaves:
         _put(owner, key, present, saved[path])
     for name, x in physics.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,20 @@ _Count = Annotated[int, Field(ge=0)]
 
 class PlaygroundConfig(EnvConfig):
     """Any environment of MuJoCo Playground, N of them as one computation on `run.device`."""
+
+    incidental: ClassVar = EnvConfig.incidental | {
+        "cache",
+        "camera",
+        "impl",
+        "max_episode_steps",
+        "nan_limit",
+        "num_threads",
+        "pool_episodes",
+        "randomize",
+        "render",
+        "reset",
+        "reward_scale",
+    }
 
     id: str
     """Playground's name, such as ``CheetahRun`` or ``Go1JoystickFlatTerrain``."""

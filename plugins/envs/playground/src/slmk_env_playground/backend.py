@@ -83,10 +83,16 @@ class PlaygroundEnv:
         )
 
     def reset(self, seed: int | None = None) -> Obs:
-        """Start N new episodes. Without a seed the first call takes the constructor's, later ones count on from it."""
+        """Start N new episodes. Without a seed the first call takes the constructor's, later ones count on from it.
+
+        Raises:
+            RunError: see `step`; the last steps before are looked at, too.
+        """
         if seed is None:
             seed = self._seed
             self._seed += 1
+        if self._actions:
+            self._check()
         self._steps, self._actions = 0, []
         self._carry = carry = self._begin(seed % 2**32)
         # A copy, since the first step takes the memory of the state.

@@ -22,7 +22,7 @@ from torch import Tensor
 from slmk import Policy, RunError
 from slmk.batch import FIRST
 from slmk.env_info import space_to_json
-from slmk.policy import find_checkpoint
+from slmk.policy import find_checkpoint, registry_of
 from slmk_exporter_onnx.graph import ACTION, NEXT, Graph
 
 __all__ = ["METADATA", "TOLERANCE", "Export", "Model", "convert", "write"]
@@ -76,7 +76,7 @@ def write(path: Path, target: Path) -> Export:
         RunError: see `convert`; or the file cannot be written.
     """
     checkpoint = find_checkpoint(path)
-    model = convert(Policy.load(checkpoint))
+    model = convert(Policy.load(checkpoint, registry=registry_of(checkpoint)))
     try:
         temporary = target.with_name(target.name + ".tmp")
         temporary.write_bytes(model.content)

@@ -26,8 +26,6 @@ REWARD = spaces.Box(-inf, inf, ())
 FLAG = spaces.Box(0, 1, (), bool)
 ROUNDING = 1e-3
 """The share of the range by which a recorded action may lie beyond its bounds."""
-TASK = ("id", "kwargs", "options", "overrides", "presets", "groups", "keep", "action_repeat", "clip_actions")
-"""What backends call those of their options that say what is observed, rewarded and ended, and what an action does."""
 
 
 def read(dataset: str, env: EnvInfo) -> Episodes:
@@ -52,7 +50,7 @@ def read(dataset: str, env: EnvInfo) -> Episodes:
     try:
         opened = MinariDataset(str(data))
         _check_spaces(opened, env)
-        _check_options(opened.storage.metadata.get("slmk_env", {}), env.section)
+        _check_task(opened.storage.metadata.get("slmk_task", {}), env.task)
         episodes = [_episode(each, opened.observation_space, env) for each in opened]
     except SpecError:
         raise
@@ -87,23 +85,22 @@ def _check_spaces(dataset: MinariDataset, env: EnvInfo) -> None:
         raise _refused(message, expected=str(env.action_space), found=str(dataset.action_space))
 
 
-def _check_options(played: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
-    """Refuse a dataset that slmk has recorded under other options of the same backend.
+def _check_task(played: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
+    """Refuse a dataset that slmk has recorded with the same backend, but other options that say what the task is.
 
-    Evaluation, which is what is recorded, may have options of its own, such as rewards that are not clipped. Noise and
-    random physics do not count: it has none, and what happens without them may happen with them.
+    Evaluation, which is what is recorded, may have options of its own, such as rewards that are not clipped. Options
+    that only one of them knows do not count: the recording may be older than they are.
     """
     if played.get("name") != trained.get("name"):
         return
-    found, expected = ({key: section.get(key) for key in TASK} for section in (played, trained))
-    differing = [key for key in TASK if found[key] != expected[key]]
+    differing = [key for key in sorted(played.keys() & trained.keys()) if played[key] != trained[key]]
     if differing:
-        drop = " -s 'env.evaluation_options={}'" if played.get("evaluation_options") else ""
         raise _refused(
             "the demonstrations were recorded under other options of the environment",
-            expected=", ".join(f"env.{key} = {expected[key]}" for key in differing),
-            found=", ".join(str(found[key]) for key in differing),
-            hint=f"record them under those of this run: `slmk eval RUN --record NAME -s env.KEY=VALUE{drop}`",
+            expected=", ".join(f"env.{key} = {trained[key]}" for key in differing),
+            found=", ".join(str(played[key]) for key in differing),
+            hint="record them under those of this run: `slmk eval RUN --record NAME -s env.KEY=VALUE`, and with "
+            "`-s 'env.evaluation_options={}'` where RUN has some",
         )
 
 

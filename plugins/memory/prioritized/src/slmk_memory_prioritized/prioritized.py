@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Act, EnvInfo, Obs, Problem, Sample, SpecError, Step
+from slmk import Act, EnvInfo, Obs, Sample, Step
 from slmk.toolbox.schedules import at
 from slmk_memory_prioritized import PrioritizedConfig
 from slmk_memory_prioritized.sum_tree import SumTree
@@ -28,11 +28,8 @@ class Prioritized:
 
         Raises:
             ValueError: the capacity is less than one step of every environment.
-            SpecError: there is no stack of the given number of frames, or the device has no float64.
+            SpecError: there is no stack of the given number of frames.
         """
-        if env.device.type == "mps":
-            what = "prioritized adds priorities up in float64, which this device does not have"
-            raise SpecError([Problem(what, "run.device", found="mps", hint="take 'cpu', or the memory 'replay'")])
         self._config = config
         self._replay = Replay(config, env, horizon, generator)
         self._generator = generator

@@ -104,7 +104,8 @@ def _summarise(manifest: Mapping[str, Any], rows: Mapping[int, Sequence[Row]]) -
     begun = {seed: curve for seed, curve in rows.items() if curve}
     random_return = manifest.get("random_return")
     sessions = [session_summary(curve, random_return) for curve in begun.values()]
-    return trial_summary(manifest["name"], sessions, list(begun.values()), random_return, manifest.get("target"))
+    curves, target = list(begun.values()), manifest.get("target")
+    return trial_summary(manifest["name"], sessions, curves, random_return, target, seeds=len(manifest["seeds"]))
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
