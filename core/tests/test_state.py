@@ -1,7 +1,8 @@
 """State is collected from attributes, completely or not at all."""
 
+import random
 from collections import Counter, defaultdict, deque, namedtuple
-from enum import Enum, IntEnum
+from enum import Enum, Flag, IntEnum
 from functools import partial
 
 import numpy as np
@@ -198,6 +199,69 @@ def test_an_array_of_no_numbers_is_named(dtype):
     part.x = np.ma.masked_array([1.0])
     with pytest.raises(TypeError, match=r"Inner\.x is a MaskedArray"):
         get_state(part)
+
+
+class Seen(set):
+    """It holds more than attributes."""
+
+
+@pytest.mark.parametrize("value", [random.Random(1), Seen({1, 2}), {1, 2}])
+def test_what_holds_more_than_attributes_is_named(value):
+    """Its attributes alone would be restored without a word."""
+    part = Inner()
+    part.seen = value
+    with pytest.raises(TypeError, match=r"Inner\.seen is a .*no known state"):
+        get_state(part)
+
+
+def test_numbers_of_numpy_are_no_tensors():
+    """A file may have a million of them, and has a tensor for none."""
+    part, other = Inner(), Inner()
+    part.last = [np.float32(0.1), np.int64(2**62), np.bool_(True), np.complex64(1 + 2j), np.float64("nan")]
+    other.last = []
+    state = get_state(part)
+    assert not any(isinstance(leaf, torch.Tensor | np.ndarray) for item in state["last"] for leaf in item["value"])
+    set_state(other, through_a_file(state))
+    assert list(map(type, other.last)) == list(map(type, part.last))
+    assert np.array_equal(other.last, part.last, equal_nan=True)
+
+
+def test_streams_may_be_left_as_they_are():
+    """At any depth, as where a policy is loaded on another kind of device; all else is restored."""
+    part, other = Part(), Part()
+    part.inner.stream = other.inner.stream = None
+    part.inner.stream, other.inner.stream = torch.Generator().manual_seed(3), torch.Generator().manual_seed(4)
+    part.advance()
+    before = [other.generator.get_state(), other.inner.stream.get_state(), other.random.bit_generator.state]
+    state = get_state(part)
+    state["inner"]["value"]["stream"]["value"] = torch.zeros(16, dtype=torch.uint8)  # Such as those of a GPU.
+    set_state(other, state, streams=False)
+    after = [other.generator.get_state(), other.inner.stream.get_state(), other.random.bit_generator.state]
+    assert torch.equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+    assert before[2] == after[2]
+    assert other.inner.count == 1
+    with pytest.raises(CheckpointError, match=r"Inner\.stream is a random stream of another kind of device"):
+        set_state(other, state)
+
+
+class Choice(Enum):
+    SINGLE = torch.float32
+    DOUBLE = torch.float64
+
+
+class Marks(Flag):
+    A = 1
+    B = 2
+
+
+def test_a_member_of_an_enumeration_is_known_by_its_name():
+    """Whatever its value is; several flags at once have no name."""
+    part, other = Inner(), Inner()
+    part.choice, part.marks = Choice.DOUBLE, Marks.A | Marks.B
+    other.choice, other.marks = Choice.SINGLE, Marks.A
+    set_state(other, through_a_file(get_state(part)))
+    assert (other.choice, other.marks) == (Choice.DOUBLE, Marks.A | Marks.B)
 
 
 @pytest.mark.parametrize("key", [Phase.HOT, Inner(), Pair(1, 2), (1, Inner()), Level.LOW, torch.device("cpu")])

@@ -253,6 +253,27 @@ class TestHeld:
             pass
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no such locks")
+def test_children_keep_their_own_files(tmp_path):
+    """A child lets go of the lock once; what gets its number there is not closed in a grandchild."""
+    code = """
+import os, sys
+from pathlib import Path
+from slmk.files import held
+with held(Path(sys.argv[1])):
+    if os.fork() == 0:
+        read, write = os.pipe()
+        if os.fork() == 0:
+            os.write(write, b"there")
+            os._exit(0)
+        print(os.read(read, 9).decode(), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("there\n", 0), done.stderr
+
+
 @pytest.mark.parametrize("part", ["build_agent", "build_memory"])
 def test_an_environment_without_an_owner_is_closed(part, monkeypatch):
     """Where another part cannot be built: some simulators are there once in a process."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoints", "best_return", "read_checkpoint", "write_checkpoint"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files; another one is refused."""
 TENSORS, TREE = "state.safetensors", "state.json"
 _REFERENCE = "$tensor"
@@ -140,8 +140,8 @@ def _read_tree(path: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((path / TREE).read_text())
     if "format" not in document:
         raise ValueError("it has no format")
-    if document["format"] != FORMAT:
-        raise CheckpointError(f"{path}: checkpoint format {document['format']}; this slmk reads format {FORMAT}")
+    if document["format"] not in (1, FORMAT):  # The first one did not tell the kinds of values.
+        raise CheckpointError(f"{path}: checkpoint format {document['format']}; this slmk reads formats 1 to {FORMAT}")
     return document
 
 

@@ -101,7 +101,7 @@ FractionSchedule = Fraction | Annotated[Linear, _limited(lambda x: 0 <= x <= 1, 
 class EnvConfig(Config):
     """Base of environment options. A backend adds its own fields, an `id` among them where it has ids."""
 
-    incidental: ClassVar[frozenset[str]] = frozenset({"num_envs"})
+    incidental: ClassVar[frozenset[str]] = frozenset({"num_envs", "render", "reward_scale"})
     """Options by which the task stays what it is: for speed, pictures, another scale, noise that no evaluation has."""
 
     num_envs: PositiveInt = 1

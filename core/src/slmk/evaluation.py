@@ -82,8 +82,10 @@ def play(
         if each_step is not None:
             each_step(obs, action, step)
         obs = step.obs
-        is_action = torch.isfinite(action).reshape(num_envs, -1).all(1)
-        returns += torch.where(is_action, step.reward, torch.nan).cpu().numpy()
+        reward = step.reward
+        if action.is_floating_point():
+            reward = reward + (action - action).reshape(num_envs, -1).sum(1)  # Which is 0, or else NaN.
+        returns += reward.cpu().numpy()
         lengths += 1
         ended = (step.terminated | step.truncated).cpu().numpy() | (lengths >= MAX_EPISODE_STEPS)
         for index in np.flatnonzero(ended):

@@ -22,8 +22,8 @@ _locks: set[int] = set()
 
 def _let_go() -> None:
     """In a child, which would keep the locks if it lived on."""
-    for descriptor in _locks:
-        os.close(descriptor)
+    while _locks:
+        os.close(_locks.pop())
 
 
 if hasattr(os, "register_at_fork"):
@@ -82,6 +82,7 @@ def held(directory: Path) -> Iterator[None]:
         return
     with writing(directory / LOCK):
         descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    _locks.add(descriptor)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,14 +91,14 @@ def held(directory: Path) -> Iterator[None]:
             raise RunError(f"{directory} is in use by {holder}: wait until that has ended, or end it") from error
         except OSError:  # A file system without locks.
             pass
-        _locks.add(descriptor)
         with writing(directory / LOCK):
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
         yield
     finally:
-        _locks.discard(descriptor)
-        os.close(descriptor)
+        if descriptor in _locks:  # Not in a child.
+            _locks.remove(descriptor)
+            os.close(descriptor)
 
 
 def drop(stream: TextIO) -> None:

@@ -66,7 +66,7 @@ class Policy:
         env = EnvInfo.from_json(about["env"], resolve_device(device))
         blueprint = load_policy_sections(about["policy"], registry)
         agent = build_agent(blueprint, env, Streams(about["seed"]), registry)
-        set_state(agent.algorithm, state["algorithm"] | _streams_of(agent.algorithm))
+        set_state(agent.algorithm, state["algorithm"], streams=False)
         return cls(agent, env)
 
     def reset(self) -> None:
@@ -155,11 +155,6 @@ def _number(session: Path) -> tuple[int, str]:
 def _score(checkpoint: Path) -> float:
     best = best_return(checkpoint)
     return -math.inf if best is None else best
-
-
-def _streams_of(algorithm: Any) -> dict[str, Tensor]:
-    """An algorithm's own random streams: those it explored with are of the device on which it was trained."""
-    return {name: x.get_state() for name, x in vars(algorithm).items() if isinstance(x, torch.Generator)}
 
 
 def registry_of(path: Path) -> Registry:

@@ -16,7 +16,7 @@ import dataclasses
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from enum import Enum
+from enum import Enum, Flag
 from functools import partial
 from typing import Any
 
@@ -43,13 +43,22 @@ _STRUCTURE = (
     types.BuiltinFunctionType,
     types.MethodType,
     types.ModuleType,
+    types.MappingProxyType,
     partial,
 )
 
 _KIND, _VALUE = "$kind", "value"
+
+
+def _scalar(content: list[Any]) -> Any:
+    """A number of numpy from its dtype and its value, of which a complex one has two parts."""
+    dtype, *parts = content
+    return np.dtype(dtype).type(complex(*parts) if len(parts) == 2 else parts[0])
+
+
 _REMADE: dict[str, Callable[[Any], Any]] = {
     "array": lambda x: torch.as_tensor(x).numpy(force=True),
-    "scalar": lambda x: torch.as_tensor(x).numpy(force=True)[()],
+    "scalar": _scalar,
     "tuple": tuple,
     "dict": dict,
 }
@@ -74,9 +83,15 @@ def get_state(part: Any) -> State:
     }
 
 
-def set_state(part: Any, state: Mapping[str, Any]) -> None:
+def set_state(part: Any, state: Mapping[str, Any], *, streams: bool = True) -> None:
     """Restore what `get_state` returned. Tensors of equal shape are written in place, so that views stay views, and so
     are arrays, lists, deques and mappings.
+
+    Args:
+        part: what to restore.
+        state: what to restore it to.
+        streams: whether to restore random streams too, where the part does not speak for itself. Those of a GPU are of
+            another kind than a CPU's.
 
     Raises:
         CheckpointError: the state is that of another kind of part, or the part has no object to restore one in.
@@ -89,7 +104,7 @@ def set_state(part: Any, state: Mapping[str, Any]) -> None:
         missing, unknown = sorted(mine - set(state)), sorted(set(state) - mine)
         raise CheckpointError(f"the state of {type(part).__name__} does not fit: lacks {missing}, unknown {unknown}")
     for name, value in state.items():
-        restored = _set(getattr(part, name), value, f"{type(part).__name__}.{name}")
+        restored = _set(getattr(part, name), value, f"{type(part).__name__}.{name}", streams)
         if restored is not getattr(part, name):
             setattr(part, name, restored)
 
@@ -111,11 +126,11 @@ def _is_structure(value: Any) -> bool:
 
 def _kind(value: Any) -> str | None:
     """What is written with the state of a value, so that it comes back as it was; None for what files have."""
+    if isinstance(value, np.generic):  # Some are Python's numbers as well.
+        return "scalar"
     is_plain = value is None or isinstance(value, bool | int | float | str | Tensor) or type(value) is list
     if is_plain and not isinstance(value, Enum):
         return None
-    if isinstance(value, np.generic):
-        return "scalar"
     return _NAMES.get(type(value)) or f"{type(value).__module__}.{type(value).__qualname__}"
 
 
@@ -130,14 +145,17 @@ def _get(value: Any, where: str) -> Any:
 
 def _content(value: Any, where: str) -> Any:
     if isinstance(value, Enum):
-        return _get(value.value, where)
+        return value.value if isinstance(value, Flag) else value.name
     if isinstance(value, torch.Generator):
         return value.get_state()
     if isinstance(value, np.random.Generator):
         return _get(value.bit_generator.state, where)
     if isinstance(value, np.generic) or type(value) is np.ndarray:
-        if value.dtype in _NUMBERS:
+        if value.dtype in _NUMBERS and isinstance(value, np.ndarray):
             return np.asarray(value, order="C")  # Torch has no negative strides.
+        if value.dtype in _NUMBERS:
+            number = value.item()
+            return [value.dtype.str, *((number.real, number.imag) if isinstance(number, complex) else (number,))]
         raise TypeError(
             f"{where} has the dtype {value.dtype}, which checkpoints do not hold; define state_dict on its owner"
         )
@@ -147,9 +165,17 @@ def _content(value: Any, where: str) -> Any:
         return [list(entry) for entry in _entries(value, where)]
     if isinstance(value, list | tuple | deque):
         return _items(value, where)
-    if not isinstance(value, np.ndarray) and (hasattr(value, "__dict__") or dataclasses.is_dataclass(value)):
+    if _is_its_attributes(value):
         return get_state(value)
     raise TypeError(f"{where} is a {type(value).__name__}, which has no known state; define state_dict on its owner")
+
+
+def _is_its_attributes(value: Any) -> bool:
+    """Whether an object holds nothing besides; one that does, such as a set, has a way of its own to be pickled."""
+    kind: Any = type(value)
+    if kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
+        return False
+    return hasattr(value, "__dict__") or dataclasses.is_dataclass(value)
 
 
 def _items(values: Iterable[Any], where: str) -> list[Any]:
@@ -178,7 +204,7 @@ def _opened(state: Any) -> tuple[str | None, Any]:
     return (state[_KIND], state[_VALUE]) if isinstance(state, dict) and _KIND in state else (None, state)
 
 
-def _set(present: Any, state: Any, where: str) -> Any:
+def _set(present: Any, state: Any, where: str, streams: bool) -> Any:
     """The value that replaces `present`, which is `present` itself wherever it could be changed in place.
 
     In a file of before kinds were written, `present` alone tells what a list, dict or tensor was, and so it does still
@@ -200,7 +226,9 @@ def _set(present: Any, state: Any, where: str) -> Any:
                 return array
             present[...] = array
         case Enum(), _ if kind:
-            return type(present)(_new(content, where))
+            return type(present)(content) if isinstance(present, Flag) else type(present)[content]
+        case ((torch.Generator() | np.random.Generator()), _) if not streams:
+            pass
         case torch.Generator(), Tensor():
             if content.shape != present.get_state().shape:
                 raise CheckpointError(f"{where} is a random stream of another kind of device than {present.device}")
@@ -210,11 +238,11 @@ def _set(present: Any, state: Any, where: str) -> Any:
         case _, dict() if hasattr(present, "load_state_dict"):
             present.load_state_dict(content)
         case MutableMapping(), dict() | list() if kind or isinstance(content, dict):
-            _set_entries(present, content, where)
+            _set_entries(present, content, where, streams)
         case list() | tuple() | deque(), list():
-            return _set_items(present, content, where)
+            return _set_items(present, content, where, streams)
         case _, dict() if hasattr(present, "__dict__") or dataclasses.is_dataclass(present):
-            set_state(present, content)
+            set_state(present, content, streams=streams)
         case _:
             return _new(state, where)
     return present
@@ -237,7 +265,9 @@ def _new(state: Any, where: str) -> Any:
     return _REMADE[kind](content)
 
 
-def _set_entries(present: MutableMapping[Any, Any], content: dict[str, Any] | list[Any], where: str) -> None:
+def _set_entries(
+    present: MutableMapping[Any, Any], content: dict[str, Any] | list[Any], where: str, streams: bool
+) -> None:
     """Restore in place, in the order of `present`; what it has not comes last, as it was saved."""
     named = {str(key): key for key in present}
     pairs = content if isinstance(content, list) else ((named.get(key, key), item) for key, item in content.items())
@@ -247,13 +277,13 @@ def _set_entries(present: MutableMapping[Any, Any], content: dict[str, Any] | li
         raise CheckpointError(f"the state of {where} lacks {missing}")
     for key, item in state.items():
         at = f"{where}[{key!r}]"
-        present[key] = _set(present[key], item, at) if key in present else _new(item, at)
+        present[key] = _set(present[key], item, at, streams) if key in present else _new(item, at)
 
 
-def _set_items(present: Any, content: list[Any], where: str) -> Any:
+def _set_items(present: Any, content: list[Any], where: str, streams: bool) -> Any:
     """Restore item by item, or with new ones where their number is another. A list or deque stays the same object."""
     old = present if len(present) == len(content) else [None] * len(content)
-    items = [_set(a, b, f"{where}[{index}]") for index, (a, b) in enumerate(zip(old, content, strict=True))]
+    items = [_set(a, b, f"{where}[{index}]", streams) for index, (a, b) in enumerate(zip(old, content, strict=True))]
     if isinstance(present, tuple):
         return type(present)(*items) if hasattr(present, "_fields") else type(present)(items)
     present.clear()

@@ -19,14 +19,7 @@ _Count = Annotated[int, Field(ge=0)]
 class EnvPoolConfig(EnvConfig):
     """Any environment of EnvPool, stepped by its C++ threads."""
 
-    incidental: ClassVar = EnvConfig.incidental | {
-        "camera",
-        "evaluation_options",
-        "max_episode_steps",
-        "num_threads",
-        "render",
-        "reward_scale",
-    }
+    incidental: ClassVar = EnvConfig.incidental | {"camera", "evaluation_options", "max_episode_steps", "num_threads"}
 
     id: str
     """EnvPool's own id, such as ``HalfCheetah-v5``, ``CheetahRun-v1`` (DM Control), ``Pong-v5`` (Atari) or

@@ -20,13 +20,7 @@ Entries = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)
 class GymnasiumConfig(EnvConfig):
     """Any environment that is registered with Gymnasium."""
 
-    incidental: ClassVar = EnvConfig.incidental | {
-        "imports",
-        "max_episode_steps",
-        "render",
-        "reward_scale",
-        "vectorization",
-    }
+    incidental: ClassVar = EnvConfig.incidental | {"imports", "max_episode_steps", "vectorization"}
 
     id: str
     """Registered id, such as ``CartPole-v1``; ``module:Name-v0`` imports `module` first, so that it can register."""

@@ -22,7 +22,7 @@ _apps: list[Any] = []
 class IsaacLabConfig(EnvConfig):
     """Any single-agent task of Isaac Lab, manager-based or direct, N of them in one simulation on `run.device`."""
 
-    incidental: ClassVar = EnvConfig.incidental | {"app", "kit", "packages", "render", "reward_scale"}
+    incidental: ClassVar = EnvConfig.incidental | {"app", "kit", "packages"}
 
     id: str
     """The task's name in Gymnasium's registry, such as ``Isaac-Ant-v0`` (Isaac Lab 2) or ``Isaac-Ant`` (3)."""

@@ -18,7 +18,7 @@ __all__ = ["MjlabConfig", "slmk_env_backends"]
 class MjlabConfig(EnvConfig):
     """Any task of mjlab's registry, N of them in one simulation of MuJoCo Warp on `run.device`."""
 
-    incidental: ClassVar = EnvConfig.incidental | {"play", "render", "reward_scale"}
+    incidental: ClassVar = EnvConfig.incidental | {"play"}
 
     id: str
     """mjlab's name of the task, such as ``Mjlab-Velocity-Flat-Unitree-Go1``."""

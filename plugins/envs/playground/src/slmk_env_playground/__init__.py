@@ -32,9 +32,7 @@ class PlaygroundConfig(EnvConfig):
         "num_threads",
         "pool_episodes",
         "randomize",
-        "render",
         "reset",
-        "reward_scale",
     }
 
     id: str
