@@ -90,6 +90,14 @@ def test_initial_standard_deviation(gaussian: Gaussian) -> None:
     torch.testing.assert_close(policy.log_std.expand(5, 6), torch.full((5, 6), -0.7))
 
 
+@pytest.mark.parametrize("gaussian", ["state_dependent", "tanh"])
+def test_the_initial_deviation_may_be_wide(gaussian: Gaussian) -> None:
+    """exp(7) is 1,097, of which the exponential would overflow."""
+    head = action_head(MATRIX, gaussian=gaussian, log_std_init=7.0)
+    policy = head(torch.zeros(1, head.outputs), {})
+    torch.testing.assert_close(policy.log_std.expand(1, 6), torch.full((1, 6), 7.0))
+
+
 def test_clamped_deviation() -> None:
     """The log standard deviation is what the network gives, within [−20, 2], beyond which there is no gradient."""
     head = action_head(BOX, gaussian="tanh_clamped")

@@ -146,7 +146,8 @@ class StateDependentHead(GaussianHead):
     def __init__(self, space: spaces.Box, log_std_init: float) -> None:
         super().__init__(space)
         self.outputs = 2 * self.dimensions
-        self.offset = math.log(math.expm1(max(math.exp(log_std_init) - MIN_STD, MIN_STD)))
+        width = max(math.exp(log_std_init) - MIN_STD, MIN_STD)
+        self.offset = width + math.log(-math.expm1(-width))  # The inverse of softplus, which exp(width) would overflow.
 
     def parameters_of(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation, each (*batch, A)."""
