@@ -77,8 +77,8 @@ class Pool:
 def start(tmp_path):
     pools = []
 
-    def start_pool(size, row="fine"):
-        pools.append(Pool(tmp_path, size, row))
+    def start_pool(size, kind="short"):
+        pools.append(Pool(tmp_path, size, kind))
         return pools[-1]
 
     yield start_pool
@@ -105,6 +105,7 @@ def test_sessions_whose_parent_is_gone_save(start):
     pool.wait_for("0.begun", "1.begun")
     pool.process.kill()
     pool.wait_for("0.saved", "1.saved")
+    assert pool.process.wait() == -signal.SIGKILL
 
 
 def test_a_second_signal_ends_sessions_at_once(start):

@@ -75,12 +75,10 @@ class EnvInfo:
 
 
 def same_range(a: spaces.Space[Any], b: spaces.Space[Any]) -> bool:
-    """Whether the same values belong to both, but for the rounding of bounds."""
+    """Whether the same values belong to both, but for the rounding of bounds and the precision of numbers."""
     if not (isinstance(a, spaces.Box) and isinstance(b, spaces.Box)):
         return a == b
-    if (a.shape, a.dtype) != (b.shape, b.dtype):
-        return False
-    return bool(np.allclose(a.low, b.low) and np.allclose(a.high, b.high))
+    return a.shape == b.shape and bool(np.allclose(a.low, b.low) and np.allclose(a.high, b.high))
 
 
 def tensor_dtype(space: spaces.Space[Any]) -> torch.dtype:

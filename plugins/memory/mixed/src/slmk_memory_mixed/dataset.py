@@ -14,6 +14,7 @@ from minari import EpisodeData, MinariDataset
 from torch import Tensor
 
 from slmk import EnvInfo, Problem, SpecError
+from slmk.env_info import same_range
 from slmk_memory_mixed.episodes import Episodes
 from slmk_memory_mixed.location import locate, root
 
@@ -80,9 +81,10 @@ def _check_spaces(dataset: MinariDataset, env: EnvInfo) -> None:
     if not fits:
         message = "the demonstrations have other observations than the environment"
         raise _refused(message, expected=_told(expected), found=_told(groups))
-    if not (_alike(dataset.action_space, env.action_space) and _same_range(dataset.action_space, env.action_space)):
+    played, trained = dataset.action_space, env.action_space
+    if not _alike(played, trained) or (isinstance(trained, spaces.Box) and not same_range(played, trained)):
         message = "the demonstrations have other actions than the environment"
-        raise _refused(message, expected=str(env.action_space), found=str(dataset.action_space))
+        raise _refused(message, expected=str(trained), found=str(played))
 
 
 def _check_task(played: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
@@ -135,12 +137,6 @@ def _choices(space: Any) -> object:
         case spaces.MultiDiscrete():
             return space.nvec.tolist(), space.start.tolist()
     return space.shape
-
-
-def _same_range(found: Any, expected: Any) -> bool:
-    if not isinstance(expected, spaces.Box):
-        return True
-    return bool(np.allclose(found.low, expected.low) and np.allclose(found.high, expected.high))
 
 
 def _episode(data: EpisodeData, space: spaces.Space[Any], env: EnvInfo) -> Episodes:
