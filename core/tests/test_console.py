@@ -44,7 +44,8 @@ def progress_row(env_steps, seed=0):
 def trial_summary(values, reached=True):
     score = {"values": values, "mean": 480.0, "std": 5.25, "iqm": 481.5, "ci95": [476.0, 485.5]}
     target = {**MANIFEST["target"], "value": 480.0, "reached": reached}
-    return {"scores": {"final_return_ma": score}, "sessions": [{}] * len(values), "target": target}
+    sessions = [{}] * len(values)
+    return {"scores": {"final_return_ma": score}, "sessions": sessions, "env_steps": 2000, "target": target}
 
 
 def session(*rows_at):
@@ -241,6 +242,16 @@ def test_a_target_without_a_score_of_every_seed_says_so(tmp_path, capsys):
     summary["target"]["value"] = None
     start(tmp_path).finish(summary)
     assert "final_return_ma: not every seed has one\n" in capsys.readouterr().out
+
+
+def test_a_run_shorter_than_its_target_s_says_so(tmp_path, capsys):
+    """Who misses the score of a longer run is told how much longer that was."""
+    summary = trial_summary([475.0, 485.0], reached=False)
+    summary["target"]["env_steps"] = 10_000
+    start(tmp_path).finish(summary)
+    target = summary["target"]
+    expected = f"{target['metric']}: 480.0 < {target['score']:g} after 2,000 of 10,000 env steps"
+    assert expected in capsys.readouterr().out
 
 
 def test_a_stdout_without_unicode_is_no_obstacle(tmp_path, monkeypatch):

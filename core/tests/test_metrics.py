@@ -11,6 +11,7 @@ from slmk.metrics import (
     efficiency,
     random_return,
     session_summary,
+    shortfall,
     stability,
     trial_summary,
     write_baseline,
@@ -156,6 +157,16 @@ def test_a_target_is_missed_when_the_mean_is_below_it_or_unknown():
     assert not trial([99.0])["target"]["reached"]
     assert trial([None])["target"] == {**TARGET, "value": None, "reached": False}
     assert trial([99.0], target=None)["target"] is None
+
+
+def test_who_misses_a_target_early_is_told_so():
+    """A run of half the steps of its target's source is said to be so, unless it has reached the score."""
+    early = {**TARGET, "env_steps": 400}
+    assert shortfall(trial([30.0, 99.0], target=early)) == "after 200 of 400 env steps"
+    assert shortfall(trial([30.0, 100.0], target=early)) == ""
+    assert shortfall(trial([30.0, 99.0], target={**TARGET, "env_steps": 200})) == ""
+    assert shortfall(trial([30.0, 99.0])) == ""
+    assert shortfall(trial([30.0, 99.0], target=None)) == ""
 
 
 def test_a_target_is_missed_when_a_seed_has_no_score():

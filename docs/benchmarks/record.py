@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import slmk
-from slmk.metrics import judged
+from slmk.metrics import judged, shortfall
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -112,7 +112,8 @@ def score_words(result: dict[str, Any]) -> str:
 def reached_words(result: dict[str, Any]) -> str:
     """Whether the score is as high as the target, if there is one."""
     target = result["summary"]["target"]
-    return "–" if target is None else "yes" if target["reached"] else "no"
+    answer = "–" if target is None else "yes" if target["reached"] else "no"
+    return ", ".join(filter(None, [answer, shortfall(result["summary"])]))
 
 
 def _metric(result: dict[str, Any]) -> str:

@@ -239,3 +239,6 @@ class TargetConfig(Config):
     the mean return of the last evaluation, or the highest moving average."""
     source: str
     """Where the target comes from."""
+    env_steps: PositiveInt | None = None
+    """Environment steps after which the source has that score; a run of fewer is said to be so. None if as many as the
+    spec's own budget."""

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from slmk.statistics import describe, finite
 
-__all__ = ["BASELINES", "judged", "random_return", "session_summary", "trial_summary", "write_baseline"]
+__all__ = ["BASELINES", "judged", "random_return", "session_summary", "shortfall", "trial_summary", "write_baseline"]
 
 BASELINES = "baselines.toml"
 """The file in a folder of specs that holds the random policy's return in each environment."""
@@ -211,3 +211,13 @@ def judged(target: Mapping[str, Any] | None, scores: Mapping[str, Any], seeds: i
     known = [value for value in score["values"] if finite(value) is not None]
     value = score["mean"] if len(known) == seeds else None
     return {**target, "value": value, "reached": value is not None and value >= target["score"]}
+
+
+def shortfall(summary: Mapping[str, Any]) -> str:
+    """Why a trial may have missed its target though all is well: it is shorter than the run whose score that is.
+
+    Empty where the target is reached, or was given for no more env steps than the trial's.
+    """
+    target, env_steps = summary["target"], summary["env_steps"]
+    asked = (target or {}).get("env_steps") or 0
+    return "" if asked <= env_steps or target["reached"] else f"after {env_steps:,} of {asked:,} env steps"

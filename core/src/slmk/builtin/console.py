@@ -74,7 +74,7 @@ class Console:
         if unfinished:
             self._say(_unfinished_line(unfinished), style="yellow")
         if summary["target"] is not None:
-            self._screen.print(verdict(summary["target"], complete=not unfinished))
+            self._screen.print(verdict(summary, complete=not unfinished))
 
     def close(self) -> None:
         """Close the panel, also after an error; if the run is done, say where its files are.

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from slmk.builtin.progress import Progress
 from slmk.files import drop
+from slmk.metrics import shortfall
 
 __all__ = ["compact", "duration", "number", "open_console", "panel", "scores", "verdict"]
 
@@ -148,15 +149,16 @@ def _statistics(score: Mapping[str, Any]) -> list[str]:
     return [f"{number(like)} ± {number(score['std'], like)}", number(score["iqm"], like), f"{low} … {high}"]
 
 
-def verdict(target: Mapping[str, Any], *, complete: bool) -> Group:
+def verdict(summary: Mapping[str, Any], *, complete: bool) -> Group:
     """Whether the target is reached, and who set it."""
+    target = summary["target"]
     reached = target["reached"]
     word = "reached" if reached else "not reached" if complete else "not reached yet"
     line = Text(f"{'✓' if reached else '✗'} target {word}", style="bold green" if reached else "bold red")
     relation = "≥" if reached else "<"
     compared = f"{number(target['value'])} {relation} {target['score']:g}"
     found = "not every seed has one" if target["value"] is None else compared
-    facts = f"  {target['metric']}: {found}"
+    facts = f"  {target['metric']}: {' '.join(filter(None, [found, shortfall(summary)]))}"
     return Group(line.append(facts, style="not bold default"), Text(f"  {target['source']}", style="dim"))
 
 

@@ -171,6 +171,16 @@ def test_a_seed_that_has_diverged_is_not_shown_by_its_last_finite_values(make_ru
     assert page.card("policy/entropy") == "0.205"
 
 
+def test_a_run_shorter_than_its_target_s_says_so(make_run: MakeRun, tmp_path: Path) -> None:
+    """A target missed at a tenth of the steps of its source is no surprise, and the page says how many those were."""
+    run = make_run()
+    summary = json.loads((run / "summary.json").read_text())
+    summary["target"] |= {"score": 700.0, "reached": False, "env_steps": 10_000}
+    (run / "summary.json").write_text(json.dumps(summary))
+    page = report(run, to=tmp_path / "report.html")
+    assert "final_return_ma 500.0 < 700 after 1,000 of 10,000 env steps" in page.text
+
+
 def test_run_without_episodes_says_so(make_run: MakeRun, tmp_path: Path) -> None:
     """Before the first episode ends there is no curve and no score, but the losses are there."""
     page = report(make_run(gains=[None, None], rows=2), to=tmp_path / "report.html")

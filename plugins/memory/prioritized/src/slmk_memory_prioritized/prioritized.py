@@ -139,10 +139,10 @@ class Prioritized:
         return (age < self._lead) & ~tells.any(0)
 
     def _weight(self, row: Tensor, beta: float) -> Tensor:
-        """Importance weights wᵢ = (N · P(i))^−β over the highest in the batch (section 3.4): (B,) float64."""
+        """Importance weights wᵢ = (N · P(i))^−β over the highest in the batch (section 3.4): (B,)."""
         # P(i) is the priority over the total; N and the total cancel.
         priority = self._tree.values.index_select(0, row)
-        return (priority / priority.min()).pow_(-beta)
+        return (priority / priority.min()).float().pow_(-beta)
 
 
 def _of_sequences(error: Tensor, counts: Tensor) -> Tensor:

@@ -63,12 +63,15 @@ class SumTree:
         Raises:
             RunError: a value is not finite. Only on a CPU is there a check: elsewhere it would wait for the device.
         """
-        if self._total.is_cpu and not isfinite(self._total.item()):
-            raise RunError("a priority is not finite: training has diverged, and an error was nan or infinite")
+        total: Tensor | float = self._total
+        if self._total.is_cpu:
+            total = self._total.item()
+            if not isfinite(total):
+                raise RunError("a priority is not finite: training has diverged, and an error was nan or infinite")
         if len(self._parts) != count:
             self._parts = torch.arange(count, dtype=torch.float64, device=self._total.device)
         place = torch.rand(count, dtype=torch.float64, generator=generator, device=self._total.device)
-        return self.find(place.add_(self._parts).mul_(self._total * (_SHARE / count)))
+        return self.find(place.add_(self._parts).mul_(total * (_SHARE / count)))
 
     def find(self, place: Tensor) -> Tensor:
         """The leaves at places (B,), where all lie side by side and each is as long as its value: (B,).

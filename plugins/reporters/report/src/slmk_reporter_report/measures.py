@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from slmk.metrics import shortfall
 from slmk_reporter_report.formats import NONE, duration, integer, interval, level, number, spread
 from slmk_reporter_report.runs import RunData
 
@@ -97,6 +98,7 @@ def verdict(run: RunData) -> Verdict:
     values = f"{target['metric']} {number(target['value'])} {'≥' if reached else '<'} {level(target['score'])}"
     if target["value"] is None:
         values = f"not every seed has a {target['metric']}"
+    values = " ".join(filter(None, [values, shortfall(run.summary)]))
     return Verdict("reached" if reached else "missed", "Target reached" if reached else "Target missed", values)
 
 
