@@ -19,8 +19,8 @@ PARTS = {
 """The memory and the roles of an algorithm."""
 
 
-def problems(algorithm, network, action_space, groups):
-    """What building the algorithm complains of, as (what, found)."""
+def agent(algorithm, network, action_space, groups):
+    """An algorithm with its networks."""
     memory, roles = PARTS[algorithm]
     spec = {
         "name": "groups",
@@ -30,9 +30,13 @@ def problems(algorithm, network, action_space, groups):
         "memory": {"name": memory},
         "network": {role: {"name": network} for role in roles},
     }
-    info = slmk.EnvInfo(1, groups, action_space, torch.device("cpu"))
+    return build_agent(slmk.load(spec), slmk.EnvInfo(1, groups, action_space, torch.device("cpu")), Streams(0))
+
+
+def problems(algorithm, network, action_space, groups):
+    """What building the algorithm complains of, as (what, found)."""
     try:
-        build_agent(slmk.load(spec), info, Streams(0))
+        agent(algorithm, network, action_space, groups)
     except slmk.SpecError as error:
         return [(problem.message, problem.found) for problem in error.problems]
     return []
@@ -80,11 +84,20 @@ def test_an_algorithm_may_only_ask_for_the_networks_that_its_config_names(monkey
 
 
 def test_a_mask_of_several_choices_has_a_value_for_each_of_them():
-    """Two choices of 2 and 3 have a mask of 5; for continuous actions the name means nothing."""
+    """Two choices of 2 and 3 have a mask of 5, and bits have none."""
     choices = spaces.MultiDiscrete([2, 3])
     assert problems("ppo", "mlp", choices, {"obs": NUMBERS, "mask": spaces.MultiBinary(5)}) == []
     assert problems("ppo", "mlp", choices, {"obs": NUMBERS, "mask": spaces.MultiBinary(6)}) != []
-    assert problems("ppo", "mlp", BOX, {"obs": NUMBERS, "mask": spaces.MultiBinary(6)}) == []
+    assert problems("ppo", "mlp", spaces.MultiBinary(2), {"obs": NUMBERS, "mask": spaces.MultiBinary(2)}) != []
+
+
+@pytest.mark.parametrize(("action_space", "is_read"), [(BOX, True), (spaces.Discrete(6), False)])
+def test_for_continuous_actions_a_mask_is_a_group_like_others(action_space, is_read):
+    """Networks read it, as it forbids nothing; a mask of discrete actions is not told to them by default."""
+    built = agent("ppo", "mlp", action_space, {"obs": NUMBERS, "mask": spaces.MultiBinary(6)})
+    obs = {"obs": torch.ones(2, 5), "mask": torch.tensor([[True] * 6, [False] * 6])}
+    one, other = built.algorithm.model("actor", obs)
+    assert torch.allclose(one, other) != is_read
 
 
 @pytest.mark.parametrize("bounds", [([-1, 0], [1, 0]), ([-1, -3e38], [1, 3e38])], ids=["no width", "infinite width"])

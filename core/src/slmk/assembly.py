@@ -152,7 +152,8 @@ def _groups_of(blueprint: PolicyBlueprint, role: str, env: EnvInfo) -> tuple[str
     ]
     if problems:
         raise SpecError(problems)
-    return wanted or env.role_groups.get(role) or tuple(name for name in known if name != MASK)
+    is_masked = not isinstance(env.action_space, spaces.Box)
+    return wanted or env.role_groups.get(role) or tuple(name for name in known if name != MASK or not is_masked)
 
 
 def _check_names(env: EnvInfo, roles: dict[str, Role], groups: dict[str, tuple[str, ...]], *, recurrent: bool) -> None:
@@ -168,18 +169,22 @@ def _check_names(env: EnvInfo, roles: dict[str, Role], groups: dict[str, tuple[s
 
 
 def _check_mask(env: EnvInfo) -> None:
-    """Refuse a mask that is not one of the discrete actions."""
+    """Refuse a mask that is not one of the discrete actions. Where actions are continuous it is a group like others."""
+    mask = env.observation_spaces.get(MASK)
+    if mask is None:
+        return
     match env.action_space:
         case spaces.Discrete(n=n):
             choices = int(n)
         case spaces.MultiDiscrete(nvec=nvec):
             choices = int(nvec.sum())
+        case spaces.MultiBinary():
+            choices = 0
         case _:
             return
-    mask = env.observation_spaces.get(MASK)
-    if mask is not None and mask.shape != (choices,):
+    if mask.shape != (choices,):
         message = "the observation group 'mask' does not say which actions are allowed"
-        expected = f"{choices} values, one for each choice"
+        expected = f"{choices} values, one for each choice" if choices else "none, as bits cannot be masked"
         hint = "rename the group in the environment, if it is another kind of mask"
         raise SpecError([Problem(message, "env", expected=expected, found=str(mask), hint=hint)])
 

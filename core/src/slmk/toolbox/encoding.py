@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from slmk.errors import Problem, SpecError
 
-__all__ = ["WHITE", "Encode", "encoder"]
+__all__ = ["WHITE", "Encode", "are_full_bytes", "encoder"]
 
 Encode = Callable[[Tensor], Tensor]
 """From one group (*batch, *shape) to (*batch, width) float32."""
@@ -35,7 +35,7 @@ def encoder(name: str, space: spaces.Space[Any]) -> tuple[Encode, int]:
     match space:
         case spaces.Box() if space.dtype == np.float32 and len(space.shape) == 1:
             return _as_is, space.shape[0]
-        case spaces.Box() if space.dtype == np.uint8 and (space.high == WHITE).all():
+        case spaces.Box() if are_full_bytes(space):
             return _scaled(len(space.shape)), math.prod(space.shape)
         case spaces.Box() | spaces.MultiBinary():
             return _flat(len(space.shape)), math.prod(space.shape)
@@ -48,6 +48,11 @@ def encoder(name: str, space: spaces.Space[Any]) -> tuple[Encode, int]:
     expected, hint = "Box, Discrete, MultiDiscrete or MultiBinary", "name other groups in obs"
     message = f"the group '{name}' cannot become a vector"
     raise SpecError([Problem(message, "network", expected=expected, found=str(space), hint=hint)])
+
+
+def are_full_bytes(space: spaces.Box) -> bool:
+    """Whether these are bytes that fill their range, as those of pictures do; those of counts, or bits, do not."""
+    return space.dtype == np.uint8 and bool((space.high == WHITE).all())
 
 
 def _as_is(x: Tensor) -> Tensor:

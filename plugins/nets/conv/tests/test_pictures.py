@@ -39,6 +39,12 @@ def test_every_layout_becomes_planes(shape, planes, dtype):
     torch.testing.assert_close(found.planes(torch.as_tensor(x)).double(), torch.as_tensor(expected), rtol=0, atol=1e-6)
 
 
+def test_bytes_that_are_no_brightness_stay_as_they_are():
+    """Grids of bits or of kinds of things, as in MinAtar, would vanish if they were divided by 255."""
+    x = torch.ones(2, 9, 7, 4, dtype=torch.uint8)
+    assert picture(spaces.Box(0, 1, (9, 7, 4), np.uint8)).planes(x).unique().tolist() == [1.0]
+
+
 @pytest.mark.parametrize("space", [box(9), box(2, 2, 2, 2, 2), spaces.Discrete(3), spaces.MultiBinary((8, 8))])
 def test_other_groups_are_no_pictures(space):
     """Vectors, choices and arrays of five axes are left to others."""

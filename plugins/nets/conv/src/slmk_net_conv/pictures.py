@@ -12,7 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from slmk.toolbox.encoding import WHITE
+from slmk.toolbox.encoding import WHITE, are_full_bytes
 
 __all__ = ["Picture", "picture"]
 
@@ -27,7 +27,7 @@ class Picture:
     height: int
     width: int
     planes: Callable[[Tensor], Tensor]
-    """From rows (R, *shape) to (R, channels, height, width) float32; bytes become numbers from 0 to 1."""
+    """From rows (R, *shape) to (R, channels, height, width) float32; bytes up to 255 become numbers from 0 to 1."""
 
 
 def picture(space: spaces.Space[Any]) -> Picture | None:
@@ -49,16 +49,16 @@ def picture(space: spaces.Space[Any]) -> Picture | None:
         order, (channels, height, width) = _as_they_are, shape
     else:
         order, (height, width, channels) = _channels_last, shape
-    planes = partial(_planes, dims=len(space.shape), order=order, is_bytes=is_bytes)
+    planes = partial(_planes, dims=len(space.shape), order=order, scaled=are_full_bytes(space))
     return Picture(len(space.shape), stack * channels, height, width, planes)
 
 
-def _planes(x: Tensor, dims: int, order: Callable[[Tensor], Tensor], *, is_bytes: bool) -> Tensor:
+def _planes(x: Tensor, dims: int, order: Callable[[Tensor], Tensor], *, scaled: bool) -> Tensor:
     x = order(x)
     if dims == 4:
         x = x.flatten(1, 2)
     x = x.to(torch.float32)
-    return x / WHITE if is_bytes else x
+    return x / WHITE if scaled else x
 
 
 def _grey(x: Tensor) -> Tensor:
