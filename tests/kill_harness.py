@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import slmk.loop
-import slmk.run  # noqa: F401 - what children need is imported before they are forked
+import slmk.session  # noqa: F401 - what children need is imported before they are forked
 from slmk import trial
 
 

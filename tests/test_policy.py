@@ -14,8 +14,8 @@ from slmk.assembly import Agent, build_agent
 from slmk.checkpoint import Checkpoints, read_checkpoint, write_checkpoint
 from slmk.loop import iterate
 from slmk.policy import find_checkpoint, registry_of
-from slmk.run import Run
 from slmk.scoring import _require_same_spaces, score
+from slmk.session import Session
 from slmk.streams import Streams
 from slmk.testing.toy_runs import make_run_directory
 
@@ -36,7 +36,7 @@ def trained(slmk_registry):
             "network": networks,
             "normalizer": {"obs": {"name": "running"}},
         }
-        run = Run(slmk.load(spec, registry=slmk_registry), 0, slmk_registry)
+        run = Session(slmk.load(spec, registry=slmk_registry), 0, slmk_registry)
         for _ in islice(iterate(run), 3):
             pass
         return Policy(Agent(run.algorithm, run.recurrence), run.env.info)
@@ -178,7 +178,7 @@ def test_it_is_loaded_on_another_kind_of_device_than_it_was_trained_on(tmp_path,
         "memory": {"name": "rollout"},
         "network": dict.fromkeys(("actor", "critic"), MLP),
     }
-    run = Run(slmk.load(spec), 0)
+    run = Session(slmk.load(spec), 0)
     state = run.state_dict()
     state["algorithm"] = state["algorithm"] | {"generator": torch.zeros(16, dtype=torch.uint8)}
     monkeypatch.setattr(run, "state_dict", lambda: state)

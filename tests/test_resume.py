@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from slmk import CheckpointError, Policy, RunError, load, trial
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 from slmk.testing.run_files import rows, run_difference
 
 HERE = Path(__file__).parent
@@ -85,7 +85,7 @@ def test_returns_do_not_go_on_where_episodes_restart(name):
     parts = {"env": {"name": "gymnasium", "id": "CartPole-v1"}, "memory": {"name": "rollout"}}
     networks = {role: {"name": "mlp"} for role in (("q",) if name == "sarsa" else ("actor", "critic"))}
     spec = {"name": "restarts", "run": run, "algorithm": {"name": name}, "network": networks, **parts}
-    made = Run(load(spec | {"normalizer": {"reward": {"name": "running"}}}), seed=0)
+    made = Session(load(spec | {"normalizer": {"reward": {"name": "running"}}}), seed=0)
     next(iterate(made))
     assert made.algorithm.scaler.carry.item() > 0
     made.restart_episodes()

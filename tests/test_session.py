@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from slmk import trial
 from slmk.arithmetic import chosen_matmul, multiplies_in
 from slmk.config import RunConfig
-from slmk.session import process_of
+from slmk.job import process_of
 
 SPEC = Path(__file__).parent.parent / "specs" / "classic" / "ppo_cartpole.toml"
 SMALL = ("run.seeds=1", "run.env_steps=256", "run.compile='off'", "run.eval_episodes=1", "algorithm.horizon=64")

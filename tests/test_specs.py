@@ -11,8 +11,8 @@ import slmk
 from slmk import trial
 from slmk.loop import iterate
 from slmk.metrics import random_return
-from slmk.run import Run
 from slmk.scoring import score
+from slmk.session import Session
 
 SPECS = Path(__file__).parent.parent / "specs"
 FILES = sorted(path for path in SPECS.rglob("*.toml") if path.name[0] != "_" and path.name != "baselines.toml")
@@ -128,7 +128,7 @@ def shortened(blueprint):
 def test_spec_learns_twice(path, inputs):
     """On its real environment, a shortened version acts and learns twice with finite metrics."""
     given = inputs(path)
-    run = Run(slmk.load(path, [*given, "run.compile='off'", *shortened(slmk.load(path, given))]), seed=0)
+    run = Session(slmk.load(path, [*given, "run.compile='off'", *shortened(slmk.load(path, given))]), seed=0)
     try:
         metrics = list(islice((row for row in islice(iterate(run), 100) if row), 2))
     finally:

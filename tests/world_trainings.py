@@ -12,7 +12,7 @@ import torch
 import slmk
 from slmk import world
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 
 UPDATES = 6
 SMALL = ["run.compile='off'", "run.eval_episodes=0", "reporter=[]"]
@@ -23,7 +23,7 @@ def distance(path: str) -> dict[str, float]:
     """After some updates of a spec: their number, and how far the processes differ in what they learned and saw."""
     spec = slmk.load(path, SMALL)
     learns_from_samples = hasattr(spec.algorithm.config, "learning_starts")
-    run = Run(slmk.load(path, SMALL + WARM_UP) if learns_from_samples else spec, seed=0)
+    run = Session(slmk.load(path, SMALL + WARM_UP) if learns_from_samples else spec, seed=0)
     for _ in iterate(run):
         if run.updates >= UPDATES:
             break

@@ -60,7 +60,7 @@ BROKEN = {
     "unwritable": (
         {"config": "size: frozenset[int] = frozenset({1})" + DOCUMENTED}, "config_round_trip", "not accepted",
     ),
-    "private": ({"work": "from slmk.run import Run"}, "public_names_only", "work.py:8: slmk.run.Run"),
+    "private": ({"work": "from slmk.session import Session"}, "public_names_only", "work.py:8: slmk.session.Session"),
     "named": ({"name": "Their Plugin"}, "component", "should be lower case"),
     "silent": ({"summary": ""}, "component", "the summary is empty"),
     "lost": ({"work": "import no_such_module"}, "component", "No module named 'no_such_module'"),

@@ -18,8 +18,8 @@ from slmk import (
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
 from slmk.config import EnvConfig
+from slmk.job import run_job
 from slmk.registry import Registry
-from slmk.session import run_session
 from slmk.testing import Subject, check_subject, checks_of
 from slmk.testing.toy_envs import TASKS, ToyEnv
 from slmk.testing.toy_networks import Elman, ElmanConfig, TwoLayers, TwoLayersConfig
@@ -364,7 +364,7 @@ class InTurn:
         pass
 
     def launch(self, jobs, on_row):
-        return [run_session(job, on_row) for job in jobs]
+        return [run_job(job, on_row) for job in jobs]
 
 
 class TellsNothing(InTurn):

@@ -6,7 +6,7 @@ import torch
 
 from slmk.checkpoint import Checkpoints
 from slmk.loop import _train_row, train
-from slmk.run import Run
+from slmk.session import Session
 from slmk.spec import load
 from slmk.testing.toy_runs import toy_spec
 
@@ -32,7 +32,7 @@ class Curriculum:
 
 
 def run_on_a_curriculum():
-    run = Run(load(toy_spec()), seed=0)
+    run = Session(load(toy_spec()), seed=0)
     run.env = Curriculum(run.env)
     return run
 
@@ -64,7 +64,7 @@ def test_a_row_has_the_latest_value_of_each_metric_since_the_one_before(tmp_path
     """Also of one that the last update before the row did not return: here the first of three did."""
     spec = toy_spec()
     spec["run"] |= {"env_steps": 144, "report_every": 48, "eval_episodes": 0}
-    run = Run(load(spec), seed=0)
+    run = Session(load(spec), seed=0)
     assert run.steps_per_iteration == 16
     run.algorithm = Alternating(run.algorithm)
     rows = []

@@ -49,7 +49,7 @@ def session(job, on_row):
     return {"place": os.environ.get("CUDA_VISIBLE_DEVICES"), "cores": cores()}
 
 affinity = mock.patch("os.sched_getaffinity", lambda process: set(range(8)))
-with mock.patch("slmk.session.run_session", session), affinity:
+with mock.patch("slmk.job.run_job", session), affinity:
     pool = _Pool([{"seed": seed} for seed in range(3)], lambda row: None, places, size, sharing=size)
     pool.context = multiprocessing.get_context("fork")  # Spawned ones would have no session but the real one.
     print(json.dumps([[summary["place"], summary["cores"]] for summary in pool.run()]))

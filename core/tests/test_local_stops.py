@@ -15,11 +15,11 @@ import json, os, sys
 from pathlib import Path
 from time import sleep
 
-import slmk.session
+import slmk.job
 from slmk import RunError
 from slmk.builtin.local import _Pool
 from slmk.logs import configure
-from slmk.session import _signals
+from slmk.job import _signals
 
 folder, size, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 
@@ -39,7 +39,7 @@ def on_row(row):
     if kind == "error" and all((folder / f"{seed}.begun").exists() for seed in range(2)):
         raise RunError("no room for rows")
 
-slmk.session.run_session = session  # In spawned processes, too: they import this file.
+slmk.job.run_job = session  # In spawned processes, too: they import this file.
 if __name__ == "__main__":
     configure()
     jobs = [{"seed": seed} for seed in range(2)]

@@ -13,7 +13,7 @@ from slmk.evaluation import Episodes, play
 from slmk.loop import train
 from slmk.model import Model
 from slmk.recurrence import Recurrence
-from slmk.run import Run
+from slmk.session import Session
 from slmk.spec import load
 from slmk.statistics import finite
 from slmk.testing.toy_runs import toy_spec
@@ -22,11 +22,11 @@ NAN, STEPS = math.nan, 16
 """Environment steps between two evaluations."""
 
 
-def run_evaluated_as(*means: float) -> Run:
+def run_evaluated_as(*means: float) -> Session:
     """A run whose evaluations give these means, one in each iteration."""
     spec = toy_spec()
     spec["run"] |= {"env_steps": STEPS * len(means), "eval_every": STEPS}
-    run, left = Run(load(spec), seed=0), iter(means)
+    run, left = Session(load(spec), seed=0), iter(means)
     run.evaluator = lambda policy, env_steps: Episodes((next(left),), (1,))
     assert run.steps_per_iteration == STEPS
     return run

@@ -1,12 +1,15 @@
 """Commands that only look start at once: no torch, no simulator, in under half a second."""
 
 import os
+import pkgutil
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import slmk
 
 SPEC = Path(__file__).parents[2] / "specs" / "classic" / "ppo_cartpole.toml"
 COMMANDS = [["--help"], ["plugins"], ["check", str(SPEC)]]
@@ -83,3 +86,8 @@ slmk.run(spec, out=sys.argv[1])
 print("torch" in sys.modules, "torch._dynamo" in sys.modules)
 """
     assert run(code, cache, str(cache / "runs")).splitlines()[-1] == "True False"
+
+
+def test_no_public_name_is_a_module():
+    """The module would take the place of the name as soon as somebody imports it: `slmk.run` worked only once."""
+    assert {module.name for module in pkgutil.iter_modules(slmk.__path__)} & set(slmk.__all__) == set()

@@ -12,12 +12,12 @@ import pytest
 from structlog.testing import capture_logs
 
 import slmk.builtin.local
-import slmk.run
+import slmk.session
 from slmk import CheckpointError, PluginError, Problem, RunError, SpecError, trial
 from slmk.builtin.jsonl import Jsonl
 from slmk.cli import main
 from slmk.files import held
-from slmk.run import Run
+from slmk.session import Session
 from slmk.testing.run_files import run_difference
 from slmk.testing.toy_runs import make_run_directory, toy_spec
 
@@ -42,7 +42,7 @@ class TestRefused:
     @pytest.fixture
     def second_fails(self, in_turn, monkeypatch):
         """The environment of the second session, or of another one, raises this error."""
-        build_env = slmk.run.build_env
+        build_env = slmk.session.build_env
 
         def fail(error, session=2):
             calls = iter(range(1, 9))
@@ -52,7 +52,7 @@ class TestRefused:
                     raise error
                 return build_env(*arguments, **options)
 
-            monkeypatch.setattr(slmk.run, "build_env", build)
+            monkeypatch.setattr(slmk.session, "build_env", build)
 
         return fail
 
@@ -138,7 +138,7 @@ class TestSignalAtTheEnd:
 
     def test_nor_after_a_signal_while_the_environments_are_closed(self, in_turn, tmp_path, monkeypatch):
         """Which may take seconds, when the summary is there already."""
-        close, seeds = Run.close, []
+        close, seeds = Session.close, []
 
         def slowly(self):
             if not seeds:
@@ -146,7 +146,7 @@ class TestSignalAtTheEnd:
             seeds.append(self.seed)
             close(self)
 
-        monkeypatch.setattr(Run, "close", slowly)
+        monkeypatch.setattr(Session, "close", slowly)
         assert trial.run(TWO, out=tmp_path).interrupted == signal.SIGINT
         assert seeds == [0]
 
@@ -277,7 +277,7 @@ with held(Path(sys.argv[1])):
 @pytest.mark.parametrize("part", ["build_agent", "build_memory"])
 def test_an_environment_without_an_owner_is_closed(part, monkeypatch):
     """Where another part cannot be built: some simulators are there once in a process."""
-    closed, build = [], slmk.run.build_env
+    closed, build = [], slmk.session.build_env
 
     def watched(*arguments, **options):
         env = build(*arguments, **options)
@@ -287,10 +287,10 @@ def test_an_environment_without_an_owner_is_closed(part, monkeypatch):
     def refuse(*arguments, **options):
         raise SpecError([Problem("it does not fit")])
 
-    monkeypatch.setattr(slmk.run, "build_env", watched)
-    monkeypatch.setattr(slmk.run, part, refuse)
+    monkeypatch.setattr(slmk.session, "build_env", watched)
+    monkeypatch.setattr(slmk.session, part, refuse)
     with pytest.raises(SpecError, match="does not fit"):
-        Run(slmk.load(toy_spec()), 0)
+        Session(slmk.load(toy_spec()), 0)
     assert len(closed) == 1
 
 
@@ -316,7 +316,7 @@ def test_foreign_files_are_no_runs(tmp_path, capsys):
 @pytest.mark.parametrize(("exact", "events"), [(True, []), (False, ["running episodes start again"])])
 def test_the_log_says_where_episodes_start_again(exact, events):
     """On a resume where the state of the environments cannot be restored, and there alone."""
-    run = Run(slmk.load(toy_spec()), 0)
+    run = Session(slmk.load(toy_spec()), 0)
     run.env.info = replace(run.env.info, exact_state=exact)
     with capture_logs() as logs:
         run.load_state_dict(run.state_dict())

@@ -19,7 +19,7 @@ import torch
 
 import slmk
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 
 SPECS = Path(__file__).parent.parent.parent / "specs"
 CASES = ("classic/a2c_cartpole", "classic/dqn_cartpole", "box2d/a2c_lunarlander", "mujoco/sac_halfcheetah")
@@ -84,7 +84,7 @@ def counts(name: str, processes: int) -> list[int]:
 def count(name: str, seed: int, start: Any, results: Any) -> None:
     """A process: train until updates are made, wait for the others, and count iterations for some seconds."""
     torch.set_num_threads(1)
-    run = Run(slmk.load(SPECS / f"{name}.toml", ["run.env_steps=1_000_000_000"]), seed=seed)
+    run = Session(slmk.load(SPECS / f"{name}.toml", ["run.env_steps=1_000_000_000"]), seed=seed)
     iterations = iterate(run)
     while run.updates < ITERATIONS // 2:
         next(iterations)
@@ -99,7 +99,7 @@ def count(name: str, seed: int, start: Any, results: Any) -> None:
 
 def shares(name: str) -> tuple[float, float]:
     """Median seconds of collecting and of learning in an iteration, once learning has begun."""
-    run = Run(slmk.load(SPECS / f"{name}.toml", ["run.env_steps=1_000_000_000"]), seed=0)
+    run = Session(slmk.load(SPECS / f"{name}.toml", ["run.env_steps=1_000_000_000"]), seed=0)
     learn: Any = run.algorithm.learn
     spent: list[float] = []
 

@@ -20,7 +20,7 @@ import slmk
 from slmk.arithmetic import subnormals_flushed
 from slmk.compilation import compiled
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 from slmk.update_step import Result, State, UpdateStep
 
 STEPS = 4
@@ -93,7 +93,7 @@ def times(env: str, algorithm: dict[str, Any], networks: dict[str, Any]) -> tupl
         "memory": {"name": "replay", "capacity": 100_000},
         "network": networks,
     }
-    run = Run(slmk.load(spec), seed=0)
+    run = Session(slmk.load(spec), seed=0)
     iterations = iterate(run)
     while run.updates < 10:
         next(iterations)

@@ -7,9 +7,9 @@ import resource
 import sys
 
 import slmk
+from slmk.job import process_of
 from slmk.loop import iterate
-from slmk.run import Run
-from slmk.session import process_of
+from slmk.session import Session
 
 
 def main(spec: str, *overrides: str) -> None:
@@ -17,7 +17,7 @@ def main(spec: str, *overrides: str) -> None:
     blueprint = slmk.load(spec, overrides)
     blueprint.env.config.prepare()
     with process_of(blueprint.run):
-        iterations = iterate(Run(blueprint, seed=0))
+        iterations = iterate(Session(blueprint, seed=0))
         for _ in sys.stdin:
             next(iterations)
             print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)

@@ -14,10 +14,10 @@ from gymnasium import spaces
 import slmk
 from slmk import Act, EnvInfo, Step
 from slmk.arithmetic import multiplies_in
+from slmk.job import process_of
 from slmk.loop import iterate
 from slmk.registry import Registry, get_registry
-from slmk.run import Run
-from slmk.session import process_of
+from slmk.session import Session
 
 os.environ |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "NPROC": "1"}  # One thread for JAX too.
 
@@ -44,7 +44,7 @@ def ours(env_id: str, algorithm: dict, networks: dict, *, steps: int, matmul: st
         "network": networks,
     }
     blueprint = slmk.load(spec)
-    run = Run(blueprint, seed=0)
+    run = Session(blueprint, seed=0)
     iterations = iterate(run)
     calls = steps // run.algorithm.horizon
 
@@ -137,7 +137,7 @@ def test_the_replay_costs_a_tenth_of_an_update(throughput, benchmark):
         "memory": {"name": "replay"},
         "network": networks,
     }
-    algorithm = Run(slmk.load(spec), seed=0).algorithm
+    algorithm = Session(slmk.load(spec), seed=0).algorithm
     memory, add = memory_of("replay", 1_000_000)
     batch = memory.sample(BATCH, gamma=0.99)
     one_batch = MagicMock(**{"sample.return_value": batch, "__len__.return_value": BATCH})

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 import slmk
-from slmk.run import Run
+from slmk.session import Session
 
 NETWORK = {"name": "mlp", "hidden": [64, 64], "activation": "tanh"}
 
 
-def run_of(num_envs: int, compile: str = "off") -> Run:
-    return Run(
+def run_of(num_envs: int, compile: str = "off") -> Session:
+    return Session(
         slmk.load(
             {
                 "run": {"env_steps": 10**9, "compile": compile},

@@ -7,7 +7,7 @@ import torch
 
 import slmk
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 from slmk_env_envpool import EnvPoolConfig
 from slmk_env_envpool.backend import EnvPoolEnv
 
@@ -27,7 +27,7 @@ def spec(env: dict) -> dict:
 
 def ours(env: dict):
     """A function that trains one iteration, warmed up and compiled."""
-    iterations = iterate(Run(slmk.load(spec(env)), seed=0))
+    iterations = iterate(Session(slmk.load(spec(env)), seed=0))
     for _ in range(3):
         next(iterations)
     return lambda: next(iterations)
@@ -95,7 +95,7 @@ def test_ppo_on_a_robot(throughput, benchmark):
 @pytest.mark.parametrize("num_envs", [4, 64])
 def test_the_loop_costs_a_tenth_at_most(num_envs, throughput, benchmark):
     """`iterate` is at least 1/1.1 as fast as a loop by hand over the same acting, stepping and storing."""
-    run = Run(slmk.load(spec({"name": "gymnasium", "id": "CartPole-v1", "num_envs": num_envs})), seed=0)
+    run = Session(slmk.load(spec({"name": "gymnasium", "id": "CartPole-v1", "num_envs": num_envs})), seed=0)
     algorithm, env, memory = run.algorithm, run.env, run.memory
     algorithm.learn = lambda memory, progress: memory.take() and {}
     iterations = iterate(run)

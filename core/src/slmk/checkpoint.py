@@ -24,7 +24,7 @@ from slmk.errors import CheckpointError, RunError
 from slmk.statistics import finite
 
 if TYPE_CHECKING:
-    from slmk.run import Run
+    from slmk.session import Session
 
 __all__ = ["Checkpoints", "best_return", "read_checkpoint", "write_checkpoint"]
 
@@ -41,21 +41,21 @@ class Checkpoints:
         self.directory = directory
         self.keep = keep
 
-    def save(self, run: Run, *, best: bool = False) -> None:
-        """Write the run's state, and drop what is no longer kept.
+    def save(self, session: Session, *, best: bool = False) -> None:
+        """Write the session's state, and drop what is no longer kept.
 
         Raises:
             RunError: the disk is full or the directory cannot be written.
         """
-        name = f"{run.env_steps:012d}"
+        name = f"{session.env_steps:012d}"
         about = {
-            "env_steps": run.env_steps,
-            "seed": run.seed,
-            "env": run.env.info.to_json(),
-            "policy": run.blueprint.policy_sections(),
+            "env_steps": session.env_steps,
+            "seed": session.seed,
+            "env": session.env.info.to_json(),
+            "policy": session.blueprint.policy_sections(),
         }
         try:
-            write_checkpoint(self.directory / name, run.state_dict(), about)
+            write_checkpoint(self.directory / name, session.state_dict(), about)
             if best:
                 _write_synced(self.directory / "best.tmp", name.encode())
                 (self.directory / "best.tmp").replace(self.directory / "best")

@@ -12,7 +12,7 @@ from slmk import world
 from slmk.checkpoint import Checkpoints
 from slmk.errors import RunError
 from slmk.protocols import Metrics
-from slmk.run import Run
+from slmk.session import Session
 from slmk.statistics import finite
 
 __all__ = ["iterate", "train"]
@@ -24,62 +24,66 @@ PROGRESS_SECONDS = 0.5
 """Wall time between two progress rows, which are shown and never stored."""
 
 
-def iterate(run: Run) -> Iterator[Metrics]:
+def iterate(session: Session) -> Iterator[Metrics]:
     """Collect `horizon` vector steps, learn, and yield the metrics; until the budget is used."""
-    env, algorithm, memory, tracker, recurrence = run.env, run.algorithm, run.memory, run.tracker, run.recurrence
-    while run.env_steps < run.blueprint.run.env_steps:
-        progress = run.progress
+    env, algorithm, memory = session.env, session.algorithm, session.memory
+    tracker, recurrence = session.tracker, session.recurrence
+    while session.env_steps < session.blueprint.run.env_steps:
+        progress = session.progress
         with torch.no_grad():
             for _ in range(algorithm.horizon):
-                act = algorithm.act(run.obs, progress)
-                step = recurrence.follow(run.obs, env.step(act.action))
+                act = algorithm.act(session.obs, progress)
+                step = recurrence.follow(session.obs, env.step(act.action))
                 if memory is not None:
-                    memory.add(run.obs, act, step)
+                    memory.add(session.obs, act, step)
                 tracker.add(step)
-                run.obs = step.obs
-        run.env_steps += run.steps_per_iteration
-        run.iterations += 1
+                session.obs = step.obs
+        session.env_steps += session.steps_per_iteration
+        session.iterations += 1
         yield algorithm.learn(memory, progress)  # type: ignore[arg-type]
 
 
-def train(run: Run, checkpoints: Checkpoints, emit: Emit, stop: Callable[[], bool] = lambda: False) -> bool:
-    """Run to the end of the budget, reporting, evaluating and saving on the way; whether it got there.
+def train(session: Session, checkpoints: Checkpoints, emit: Emit, stop: Callable[[], bool] = lambda: False) -> bool:
+    """Train to the end of the budget, reporting, evaluating and saving on the way.
 
     Reports, evaluations and checkpoints fall on multiples of env steps, never on wall time, so that a resumed run
     makes them at the same points as a straight one.
 
     Args:
-        run: the session.
+        session: what is trained.
         checkpoints: where to save.
         emit: takes each row.
         stop: asked after each iteration; True ends the run after a checkpoint.
+
+    Returns:
+        Whether the budget is used up; otherwise `stop` has ended it.
     """
-    every = _intervals(run)
+    every = _intervals(session)
     shown = perf_counter()
-    for metrics in iterate(run):
-        before = run.env_steps - run.steps_per_iteration
-        last = run.env_steps >= run.blueprint.run.env_steps
-        due = {what: last or run.env_steps // n > before // n for what, n in every.items()}
-        if run.blueprint.run.debug:
-            _check_finite(metrics, run.env_steps)
-        run.metrics |= metrics  # Not every update has all: some train the actor only now and then.
+    for metrics in iterate(session):
+        before = session.env_steps - session.steps_per_iteration
+        last = session.env_steps >= session.blueprint.run.env_steps
+        due = {what: last or session.env_steps // n > before // n for what, n in every.items()}
+        if session.blueprint.run.debug:
+            _check_finite(metrics, session.env_steps)
+        session.metrics |= metrics  # Not every update has all: some train the actor only now and then.
         if due["report"]:
-            emit(_train_row(run))
-            run.metrics = {}
-        best = due["eval"] and run.blueprint.run.eval_episodes > 0 and _evaluate(run, emit)
+            emit(_train_row(session))
+            session.metrics = {}
+        best = due["eval"] and session.blueprint.run.eval_episodes > 0 and _evaluate(session, emit)
         interrupted = world.any_of(stop())
         if due["checkpoint"] or best or interrupted:
-            checkpoints.save(run, best=best)
+            checkpoints.save(session, best=best)
         if interrupted and not last:
             return False
         if perf_counter() - shown > PROGRESS_SECONDS:
             shown = perf_counter()
-            emit({"kind": "progress", "seed": run.seed, "env_steps": run.env_steps})
+            emit({"kind": "progress", "seed": session.seed, "env_steps": session.env_steps})
     return True
 
 
-def _intervals(run: Run) -> dict[str, int]:
-    config = run.blueprint.run
+def _intervals(session: Session) -> dict[str, int]:
+    config = session.blueprint.run
     return {
         "report": config.report_every or max(1, config.env_steps // 200),
         "eval": config.eval_every or max(1, config.env_steps // 10),
@@ -87,35 +91,37 @@ def _intervals(run: Run) -> dict[str, int]:
     }
 
 
-def _train_row(run: Run) -> dict[str, Any]:
+def _train_row(session: Session) -> dict[str, Any]:
     """One row: counters, episode statistics, metrics of environment and algorithm (one transfer), wall time."""
-    run.tracker.flush()
-    metrics = run.env.metrics() | run.metrics if hasattr(run.env, "metrics") else run.metrics
+    session.tracker.flush()
+    metrics = session.env.metrics() | session.metrics if hasattr(session.env, "metrics") else session.metrics
     values = torch.stack([value.float() for value in metrics.values()]).tolist() if metrics else []
-    elapsed = run.elapsed
+    elapsed = session.elapsed
     return {
         "kind": "train",
-        "seed": run.seed,
-        "env_steps": run.env_steps,
-        "updates": run.updates,
-        **run.tracker.metrics(),
+        "seed": session.seed,
+        "env_steps": session.env_steps,
+        "updates": session.updates,
+        **session.tracker.metrics(),
         **dict(zip(metrics, values, strict=True)),
         "time/elapsed_s": elapsed,
-        "time/env_steps_per_s": run.env_steps / elapsed,
+        "time/env_steps_per_s": session.env_steps / elapsed,
     }
 
 
-def _evaluate(run: Run, emit: Emit) -> bool:
+def _evaluate(session: Session, emit: Emit) -> bool:
     """Emit an evaluation row; whether it is the best so far, which one that is not finite never is.
 
     In a world, the first process does this for all.
     """
-    row = world.told(run.evaluator(run.algorithm.policy, run.env_steps).as_row() if world.rank() == 0 else None)
-    emit({"kind": "eval", "seed": run.seed, "env_steps": run.env_steps, **row})
+    row = world.told(
+        session.evaluator(session.algorithm.policy, session.env_steps).as_row() if world.rank() == 0 else None
+    )
+    emit({"kind": "eval", "seed": session.seed, "env_steps": session.env_steps, **row})
     mean = finite(row["eval/return_mean"])
-    if mean is None or (run.best is not None and mean <= run.best):
+    if mean is None or (session.best is not None and mean <= session.best):
         return False
-    run.best = mean
+    session.best = mean
     return True
 
 

@@ -217,7 +217,7 @@ class Launcher(Protocol):
     def launch(
         self, jobs: Sequence[Mapping[str, Any]], on_row: Callable[[Mapping[str, Any]], None]
     ) -> Sequence[Mapping[str, Any]]:
-        """Run each job (arguments of `slmk.session.run_session`), pass its rows on, and return the summaries.
+        """Run each job (arguments of `slmk.job.run_job`), pass its rows on, and return the summaries.
 
         Every session is done then, unless a summary says that it was ``interrupted``; otherwise the run fails.
         """

@@ -1,187 +1,142 @@
-"""One seed of a trial in one process: build, restore, train, summarise."""
+"""One session: everything mutable of a training run with one seed, and nothing else."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+import structlog
 
 from slmk import world
-from slmk.config import RunConfig
-from slmk.errors import CheckpointError
-from slmk.files import held, read_json, write_json, writing
-from slmk.logs import say_stopping
-from slmk.reporting import Reporters
-from slmk.spec import Blueprint, load
+from slmk.assembly import build_agent, build_env, build_memory
+from slmk.checked import CheckedEnv
+from slmk.evaluation import Evaluator
+from slmk.protocols import Memory, Metrics
+from slmk.registry import Registry
+from slmk.spec import Blueprint
+from slmk.state import State, get_state, set_state
+from slmk.statistics import finite
+from slmk.streams import Streams
+from slmk.tracker import ReturnTracker
 
-if TYPE_CHECKING:
-    from slmk.run import Run
+__all__ = ["Session"]
 
-__all__ = ["process_of", "run_session"]
-
-OnRow = Callable[[Mapping[str, Any]], None]
+log = structlog.get_logger("slmk")
 
 
-def run_session(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
-    """Run one session to its end, or to a signal.
+class Session:
+    """Owns environment, algorithm, memory, counters and current observations of one seed.
 
-    Args:
-        job: ``directory`` of the run, which holds ``resolved.toml``; ``seed``; ``resume``: whether to go on from the
-            newest checkpoint; ``profile``: whether to write a profile.
-        on_row: takes every row, in this process.
-
-    Returns:
-        The session's summary; with the key ``interrupted`` where a signal came, whose number it is, even if the
-        session was at its end: no other session is to follow then.
-
-    Raises:
-        SpecError: the parts do not fit together.
-        CheckpointError: the newest checkpoint cannot be read.
-        RunError: the run could not go on.
+    Parts never refer to one another or to the session. What a resumed one needs is here or below, and nowhere else.
     """
-    with _signals() as caught:
-        blueprint = load(Path(job["directory"]) / "resolved.toml")
-        # Before anything heavy is imported: import order matters to some simulators.
-        blueprint.env.config.prepare()  # type: ignore[attr-defined]
-        wanted = job.get("profile", False) and world.rank() == 0
-        profile = _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted)
-        with profile, process_of(blueprint.run):
-            summary = _run(blueprint, job, on_row, caught)
-        stopped = world.any_of(bool(caught))  # Now that everything is closed, which may take seconds.
-    return {**summary, "interrupted": caught[0] if caught else signal.SIGTERM} if stopped else summary
 
+    def __init__(self, blueprint: Blueprint, seed: int, registry: Registry | None = None) -> None:
+        """Build every part.
 
-def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: list[int]) -> dict[str, Any]:
-    from slmk.run import Run
+        Raises:
+            SpecError: parts do not fit together, such as an algorithm and an action space.
+        """
+        streams = Streams(seed, world.rank())
+        self.blueprint = blueprint
+        self.seed = seed
+        self.env = build_env(blueprint, seed=streams.integer("env"), registry=registry)
+        if blueprint.run.debug:
+            self.env = CheckedEnv(self.env)
+        try:
+            self._build(streams, registry)
+        except BaseException:  # A simulator may be one for the whole process, and this one has no owner yet.
+            self.env.close()
+            raise
+        self.env_steps = 0
+        """Transitions so far, summed over environments and processes."""
+        self.iterations = 0
+        """Calls of `learn` so far."""
+        self.seconds = 0.0
+        """Wall time spent before this process took over."""
+        self.best: float | None = None
+        """The highest mean return of an evaluation so far."""
+        self.metrics: Metrics = {}
+        """The latest value of each metric that `learn` has returned since the last row."""
+        self._started = perf_counter()
 
-    # The files of the first process are the run's; the others have checkpoints to go on from, and nothing else.
-    rank = f"rank-{world.rank()}" if world.rank() else ""
-    directory = Path(job["directory"], rank, f"seed-{job['seed']}")
-    with closing(Run(blueprint, job["seed"])) as run:
-        if directory.exists() and not job.get("resume"):
-            raise CheckpointError(f"{directory} exists already; resume it, or choose another directory")
-        with writing(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-        with held(directory):
-            return _train(run, directory, job, on_row, caught)
+    def _build(self, streams: Streams, registry: Registry | None) -> None:
+        """Every part but the environment, in which all episodes begin."""
+        blueprint = self.blueprint
+        self.num_envs = self.env.info.num_envs
+        agent = build_agent(blueprint, self.env.info, streams, registry, blueprint.run.env_steps)
+        self.algorithm, self.recurrence = agent.algorithm, agent.recurrence
+        self.memory: Memory | None = build_memory(blueprint, self.env.info, self.algorithm.horizon, streams, registry)
+        self.tracker = ReturnTracker(self.num_envs)
+        self.evaluator = Evaluator(blueprint, streams, self.recurrence, registry)
+        self.obs = self.recurrence.start(self.env.reset())
 
+    @property
+    def steps_per_iteration(self) -> int:
+        """Transitions between two calls of `learn`, summed over environments and processes."""
+        return self.algorithm.horizon * self.num_envs * world.size()
 
-def _train(run: Run, directory: Path, job: Mapping[str, Any], on_row: OnRow, caught: list[int]) -> dict[str, Any]:
-    from slmk.checkpoint import Checkpoints, read_checkpoint
-    from slmk.loop import train
+    @property
+    def progress(self) -> float:
+        """Share of the budget used, in [0, 1]."""
+        return min(1.0, self.env_steps / self.blueprint.run.env_steps)
 
-    blueprint, checkpoints = run.blueprint, Checkpoints(directory / "checkpoints")
-    if job.get("resume") and (newest := checkpoints.newest_of_all()) is not None:
-        run.load_state_dict(read_checkpoint(newest, run.env.info.device)[0])
-    manifest = read_json(Path(job["directory"], "manifest.json"))
-    reporters = Reporters(blueprint if world.rank() == 0 else replace(blueprint, reporters=()), "seed", directory)
+    @property
+    def elapsed(self) -> float:
+        """Seconds of wall time, those before a resume included."""
+        return self.seconds + perf_counter() - self._started
 
-    def emit(row: Mapping[str, Any]) -> None:
-        if row["kind"] != "progress":
-            reporters.report(row)
-        on_row(row)
+    @property
+    def updates(self) -> int:
+        """Gradient steps so far, where the algorithm has a learner."""
+        return getattr(getattr(self.algorithm, "learner", None), "updates", 0)
 
-    try:
-        reporters.start({**manifest, "seed": run.seed, "resume_from": run.env_steps if job.get("resume") else None})
-        if not world.any_of(bool(caught)):
-            train(run, checkpoints, emit, lambda: bool(caught))
-        own = _summarise(run, directory, manifest) if world.rank() == 0 else None
-        summary: dict[str, Any] = world.told(own)
-        reporters.finish(summary)
-        return summary
-    finally:
-        reporters.close()
+    def restart_episodes(self) -> None:
+        """Begin new episodes where the simulator's state could not be restored."""
+        obs = self.env.reset(Streams(self.seed, world.rank()).integer("env", self.iterations + 1))
+        self.obs = self.recurrence.start(obs)
+        self.tracker.abandon()
+        if hasattr(self.algorithm, "abandon"):
+            self.algorithm.abandon()
 
+    def state_dict(self) -> State:
+        """All that a resumed run needs, as a tree of references."""
+        parts = {"algorithm": self.algorithm, "tracker": self.tracker}
+        if self.memory is not None:
+            parts["memory"] = self.memory
+        if self.env.info.exact_state or hasattr(self.env, "state_dict"):
+            parts["env"] = self.env
+        return {name: get_state(part) for name, part in parts.items()} | {
+            "obs": dict(self.obs),
+            "env_steps": self.env_steps,
+            "iterations": self.iterations,
+            "seconds": self.elapsed,
+            "best": self.best,
+            "metrics": dict(self.metrics),
+        }
 
-@contextmanager
-def process_of(config: RunConfig) -> Iterator[None]:
-    """Within it this process computes as sessions of such runs do, and as before afterwards: it may be the user's."""
-    import structlog
-    import torch
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state_dict` was called.
 
-    from slmk.arithmetic import multiplies_in, products_in, subnormals_flushed
-    from slmk.assembly import resolve_device
-    from slmk.heap import freed_memory_kept
+        Raises:
+            CheckpointError: the state is that of another spec.
+        """
+        set_state(self.algorithm, state["algorithm"])
+        set_state(self.tracker, state["tracker"])
+        if self.memory is not None:
+            set_state(self.memory, state["memory"])
+        self.env_steps, self.iterations = state["env_steps"], state["iterations"]
+        self.seconds, self.best, self.metrics = state["seconds"], finite(state["best"]), dict(state["metrics"])
+        self._started = perf_counter()
+        if "env" in state:
+            set_state(self.env, state["env"])
+        if self.env.info.exact_state:
+            self.obs = dict(state["obs"])
+        else:
+            log.info("running episodes start again: the environment's state cannot be restored", seed=self.seed)
+            self.restart_episodes()
 
-    device, log = resolve_device(config.device), structlog.get_logger()
-    if not multiplies_in(config.matmul, device):
-        log.warning("no such arithmetic, products stay in float32", matmul=config.matmul, device=config.device)
-    elif config.matmul == "bf16" and device.type == "cpu" and config.compile == "off":
-        log.warning("only compiled updates multiply in bf16, products stay in float32", compile=config.compile)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(config.threads)
-        with products_in(config.matmul), subnormals_flushed(), freed_memory_kept():
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _summarise(run: Run, directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    from slmk.builtin.jsonl import read_rows
-    from slmk.metrics import session_summary
-
-    summary = session_summary(read_rows(directory / "metrics.jsonl"), manifest["random_return"])
-    summary["choices"] = {
-        "learner": getattr(getattr(run.algorithm, "learner", None), "choice", None),
-        "env": getattr(run.env, "choice", None),
-    }
-    write_json(directory / "summary.json", summary)
-    return summary
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of dying, so that the loop can write a checkpoint first.
-
-    A second signal acts as it would have before, but for a SIGINT that was ignored, as where a shell has started this
-    in the background: it acts as usual. The process that the user has started says so; to others the signal was passed
-    on.
-    """
-    caught: list[int] = []
-    before: dict[int, Any] = {}
-
-    def handle(number: int, frame: Any) -> None:
-        caught.append(number)
-        for each, previous in before.items():
-            signal.signal(each, signal.default_int_handler if previous is signal.SIG_IGN else previous)
-        if multiprocessing.parent_process() is None and world.rank() == 0:
-            say_stopping()
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, handle)
-        if hasattr(signal, "pthread_sigmask"):  # A launcher has held them back until now.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, tuple(before))
-    except ValueError:
-        pass  # Not the main thread: signals are the caller's affair.
-    try:
-        yield caught
-    finally:
-        for each, previous in before.items():
-            signal.signal(each, previous)
-
-
-@contextmanager
-def _profile(directory: Path, wanted: bool) -> Iterator[None]:
-    """Write ``profile.pstats`` and a readable ``profile.txt`` into the session's directory."""
-    if not wanted:
-        yield
-        return
-    import cProfile
-    import pstats
-
-    profile = cProfile.Profile()
-    try:
-        profile.enable()
-        yield
-    finally:
-        profile.disable()
-        if directory.exists():  # Otherwise the session did not begin.
-            profile.dump_stats(directory / "profile.pstats")
-            with (directory / "profile.txt").open("w", encoding="utf-8") as file:
-                pstats.Stats(profile, stream=file).sort_stats("tottime").print_stats(50)
+    def close(self) -> None:
+        """Free the simulators."""
+        self.env.close()
+        self.evaluator.close()

@@ -73,10 +73,10 @@ def _cuda_devices() -> Iterable[str]:
 
 def _in_turn(jobs: Sequence[Mapping[str, Any]], on_row: OnRow) -> Iterator[Mapping[str, Any]]:
     """In this process, one after the other, until one is interrupted: so do all processes of a world."""
-    from slmk.session import run_session
+    from slmk.job import run_job
 
     for job in jobs:
-        summary = run_session(job, on_row)
+        summary = run_job(job, on_row)
         yield summary
         if "interrupted" in summary:
             return
@@ -222,12 +222,12 @@ def _work(job: Mapping[str, Any], place: str | None, sharing: int, connection: C
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C reaches the parent alone, which passes it on once.
 
-    from slmk.session import run_session
+    from slmk.job import run_job
 
     parent = _Parent(connection)
     hand_over_logs(lambda *event: parent.tell("log", event), seed=job["seed"])
     try:
-        parent.tell("done", run_session(job, lambda row: parent.tell("row", dict(row))))
+        parent.tell("done", run_job(job, lambda row: parent.tell("row", dict(row))))
     except SlmkError as error:
         parent.tell("error", error)
 

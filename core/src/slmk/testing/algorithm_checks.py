@@ -13,7 +13,7 @@ from torch import Tensor
 from slmk.config import AlgorithmConfig
 from slmk.errors import SpecError
 from slmk.protocols import Memory
-from slmk.run import Run
+from slmk.session import Session
 from slmk.state import get_state
 from slmk.testing.algorithm_runs import (
     build_probe_run,
@@ -232,7 +232,7 @@ class _Aside:
         return call
 
 
-def _act_and_learn(run: Run) -> None:
+def _act_and_learn(run: Session) -> None:
     """Act, evaluate and learn once; the probe examines the actions."""
     horizon, num_envs = run.algorithm.horizon, run.num_envs
     assert isinstance(horizon, int), f"algorithm.horizon is a {type(horizon).__name__}, expected an int"
@@ -245,7 +245,7 @@ def _act_and_learn(run: Run) -> None:
     learn(run, 1)
 
 
-def _assert_every_parameter_learns(run: Run, case: str) -> None:
+def _assert_every_parameter_learns(run: Session, case: str) -> None:
     before = {key: value.detach().clone() for key, value in trainable_parameters(run.algorithm).items()}
     learn(run, 2)
     after = trainable_parameters(run.algorithm)
@@ -264,7 +264,7 @@ def _assert_exact_resume(subject: Subject, action: str) -> None:
     assert difference is None, f"{difference} differs two iterations after resuming"
 
 
-def _run_with_normalizers(subject: Subject, action: str) -> Run:
+def _run_with_normalizers(subject: Subject, action: str) -> Session:
     """On the probe, with a normalizer in every role that the algorithm knows, so that these are resumed too."""
     sections = {"normalizer": {role: {"name": "running"} for role in _config(subject).normalizers}}
     return build_run(subject, {"name": "toy-probe", "num_envs": 4, "action": action}, sections=sections)

@@ -13,7 +13,7 @@ from slmk.errors import SpecError
 from slmk.learner import Learner
 from slmk.loop import iterate
 from slmk.protocols import Metrics
-from slmk.run import Run
+from slmk.session import Session
 from slmk.spec import Blueprint, load
 from slmk.testing.probe import ACTION_SPACES
 from slmk.testing.subject import Skip, Subject
@@ -43,7 +43,7 @@ def build_run(
     options: Mapping[str, Any] | None = None,
     env_steps: int = 1_000_000,
     seed: int = 0,
-) -> Run:
+) -> Session:
     """A run of the algorithm on `env`, eager, with toy parts for all that the subject does not state.
 
     Args:
@@ -58,10 +58,10 @@ def build_run(
         SpecError: the algorithm refuses the environment's spaces.
         AssertionError: the options are wrong, whatever the spaces.
     """
-    return Run(_blueprint(subject, env, sections or {}, options or {}, env_steps), seed, subject.registry)
+    return Session(_blueprint(subject, env, sections or {}, options or {}, env_steps), seed, subject.registry)
 
 
-def build_probe_run(subject: Subject, action: str | None = None, num_envs: int = 4, **env: Any) -> Run:
+def build_probe_run(subject: Subject, action: str | None = None, num_envs: int = 4, **env: Any) -> Session:
     """A run on the probe; with the first action space that the algorithm supports, unless `action` names one."""
     action = action or next(supported_spaces(subject))
     return build_run(subject, {"name": "toy-probe", "num_envs": num_envs, "action": action, **env})
@@ -83,7 +83,7 @@ def first_of_each(subject: Subject) -> list[str]:
     return [name for name in supported if name in ("discrete", "box")] or supported[:1]
 
 
-def learn(run: Run, iterations: int) -> list[Metrics]:
+def learn(run: Session, iterations: int) -> list[Metrics]:
     """Go on until `learn` has returned metrics that many times; what comes before it has any is warm-up.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 from slmk.errors import SpecError
 from slmk.evaluation import play
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 from slmk.testing.algorithm_runs import build_run, learns, supported_spaces
 from slmk.testing.recurrent_runs import recurrent
 from slmk.testing.subject import Skip, Subject
@@ -105,7 +105,7 @@ def _values(subject: Subject, task: str, right: tuple[float, float]) -> list[flo
         raise Skip("it has no critic that can be asked: no method value(obs) -> (N,)")
     target = torch.tensor(right)
 
-    def error(run: Run) -> float:
+    def error(run: Session) -> float:
         return float((_value(run).cpu() - target).abs().max())
 
     _train(run, error, lambda reached: reached <= 0.2)
@@ -123,7 +123,7 @@ def _check_return(subject: Subject, task: str, *, least: float) -> str:
     return f"{reached:.3f} after {run.env_steps} env steps"
 
 
-def _start(subject: Subject, task: str, *, patience: int = 1, **options: float) -> Run:
+def _start(subject: Subject, task: str, *, patience: int = 1, **options: float) -> Session:
     env, env_steps = {"name": task, "num_envs": _NUM_ENVS}, patience * subject.learning_steps
     try:
         return build_run(subject, env, options={**subject.learning, **options}, env_steps=env_steps)
@@ -131,7 +131,7 @@ def _start(subject: Subject, task: str, *, patience: int = 1, **options: float) 
         raise Skip(f"it refuses the action space: {error}") from error
 
 
-def _train(run: Run, measure: Callable[[Run], float], enough: Callable[[float], bool]) -> float:
+def _train(run: Session, measure: Callable[[Session], float], enough: Callable[[float], bool]) -> float:
     """Train until a measurement is good enough, or to the end of the budget; the last measurement."""
     every = run.blueprint.run.env_steps // _MEASUREMENTS
     for _ in iterate(run):
@@ -142,13 +142,13 @@ def _train(run: Run, measure: Callable[[Run], float], enough: Callable[[float], 
 
 
 @torch.no_grad()
-def _value(run: Run) -> Tensor:
+def _value(run: Session) -> Tensor:
     """The critic's values of the two one-hot observations (2,)."""
     return run.algorithm.value({"obs": torch.eye(2, device=run.env.info.device)})  # type: ignore[attr-defined,no-any-return]
 
 
 @torch.no_grad()
-def _mean_return(run: Run, task: str) -> float:
+def _mean_return(run: Session, task: str) -> float:
     """Mean return of the policy in 512 episodes."""
     env = make_toy(task, num_envs=64, device=str(run.env.info.device))
     return float(mean(play(env, run.algorithm.policy, run.recurrence, 512, seed=1).returns))

@@ -15,7 +15,7 @@ from slmk.config import AlgorithmConfig, Compile
 from slmk.env_info import EnvInfo
 from slmk.model import Model
 from slmk.protocols import Parts
-from slmk.run import Run
+from slmk.session import Session
 from slmk.testing.algorithm_runs import build_run
 from slmk.testing.subject import Subject
 from slmk.testing.toy_networks import TwoLayers, TwoLayersConfig
@@ -161,7 +161,7 @@ class Reference:
         torch.testing.assert_close(found, {name: x.grad for name, x in self.state.items()}, rtol=1e-4, atol=1e-6)
 
 
-def recurrent_run(name: str, length: int, roles: tuple[str, ...] = ("actor", "critic"), **options: Any) -> Run:
+def recurrent_run(name: str, length: int, roles: tuple[str, ...] = ("actor", "critic"), **options: Any) -> Session:
     """A run of an algorithm whose networks remember, on episodes of 4 steps, learning from windows of `length` steps.
 
     Args:
@@ -179,7 +179,7 @@ def recurrent_run(name: str, length: int, roles: tuple[str, ...] = ("actor", "cr
 
 
 @torch.no_grad()
-def collect(run: Run) -> Transition:
+def collect(run: Session) -> Transition:
     """One rollout, as the loop collects it."""
     assert run.memory is not None
     for _ in range(run.algorithm.horizon):

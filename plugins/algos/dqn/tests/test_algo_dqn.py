@@ -12,7 +12,7 @@ from slmk import Act, EnvInfo, Linear, Sample, SpecError, Step
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 from slmk.testing.off_policy import (
     WIDTH,
     Fixed,
@@ -327,7 +327,7 @@ def test_other_action_spaces_are_refused():
         DQN.roles(DQNConfig(), info)
 
 
-def bandit(compile: str, steps: int, **options) -> Run:
+def bandit(compile: str, steps: int, **options) -> Session:
     """Trained on the four-armed toy, through the real replay and network."""
     from slmk.registry import get_registry
 
@@ -339,7 +339,7 @@ def bandit(compile: str, steps: int, **options) -> Run:
         "memory": {"name": "replay", "capacity": 512},
         "network": {"q": {"name": "mlp", "hidden": [16]}},
     }
-    run = Run(slmk.load(spec, registry=registry), 0, registry)
+    run = Session(slmk.load(spec, registry=registry), 0, registry)
     for _ in islice(iterate(run), steps):
         pass
     return run

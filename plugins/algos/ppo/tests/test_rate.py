@@ -5,7 +5,7 @@ import torch
 
 from slmk import SpecError, load
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 from slmk_algo_ppo import ByKL
 from slmk_algo_ppo.rate import KLRate
 
@@ -40,7 +40,7 @@ def test_the_rate_keeps_its_limits():
 
 def test_training_uses_the_rate():
     """The rate of each step follows the divergence that the step before it found."""
-    run = Run(load(SPEC), seed=0)
+    run = Session(load(SPEC), seed=0)
     learner, seen = run.algorithm.learner, []
     take = learner.step
 

@@ -6,7 +6,7 @@ import pytest
 
 from slmk import load
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 from slmk.testing.checkpoints import through_a_file
 from slmk.testing.compare import first_difference
 from slmk.testing.killed_runs import straight_and_killed
@@ -34,7 +34,7 @@ SMALL = {
 def test_a_run_goes_on_bit_for_bit():
     """Two iterations after a state from a file, in the middle of episodes, are those of the run that never stopped."""
     blueprint = load(SPEC, [*(f"{name}={value}" for name, value in SMALL.items()), "algorithm.horizon=8"])
-    straight, resumed = Run(blueprint, seed=0), Run(blueprint, seed=0)
+    straight, resumed = Session(blueprint, seed=0), Session(blueprint, seed=0)
     going = iterate(straight)
     next(going)
     resumed.load_state_dict(through_a_file(straight.state_dict()))

@@ -25,7 +25,7 @@ from slmk.assembly import Agent
 from slmk.cli import cli
 from slmk.loop import iterate
 from slmk.registry import Registry
-from slmk.run import Run
+from slmk.session import Session
 from slmk.testing import toy_envs
 from slmk.testing.imports import private_imports, sources_of
 from slmk_exporter_onnx import file
@@ -57,7 +57,7 @@ PENDULUM = {"name": "gymnasium", "id": "Pendulum-v1", "num_envs": 4}
 
 def trained(spec: dict[str, Any]) -> Policy:
     """The policy after a few iterations, so that its statistics are those of something."""
-    run = Run(slmk.load(spec, registry=REGISTRY), 0, REGISTRY)
+    run = Session(slmk.load(spec, registry=REGISTRY), 0, REGISTRY)
     for _ in islice(iterate(run), 3):
         pass
     return Policy(Agent(run.algorithm, run.recurrence), run.env.info)

@@ -16,7 +16,7 @@ import slmk
 from slmk import trial
 from slmk.cli import cli
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 from slmk.state import get_state
 from slmk.testing.checkpoints import through_a_file
 from slmk.testing.compare import first_difference
@@ -58,13 +58,13 @@ def demos(teacher, tmp_path_factory) -> Path:
     return path
 
 
-def advance(run: Run, iterations: int) -> Run:
+def advance(run: Session, iterations: int) -> Session:
     for _ in islice(iterate(run), iterations):
         pass
     return run
 
 
-def state(run: Run) -> dict[str, Any]:
+def state(run: Session) -> dict[str, Any]:
     return {name: value for name, value in through_a_file(get_state(run)).items() if name != "seconds"}
 
 
@@ -86,7 +86,7 @@ def test_recording_changes_no_score(teacher, tmp_path) -> None:
 def test_a_run_with_demonstrations_resumes_exactly(demos) -> None:
     """Whether 40 iterations or 20, a checkpoint and 20: parameters, memory and random streams are the same."""
     blueprint = slmk.load(pupil(demos))
-    straight, first, second = (Run(blueprint, seed=0) for _ in range(3))
+    straight, first, second = (Session(blueprint, seed=0) for _ in range(3))
     advance(straight, 40)
     second.load_state_dict(through_a_file(get_state(advance(first, 20))))
     assert straight.updates == 60
@@ -101,7 +101,7 @@ def test_a_recurrent_actor_learns_from_demonstrations(demos) -> None:
     spec = pupil(demos)
     spec["network"]["actor"] = {"name": "recurrent"}
     spec["memory"] |= {"sequence": 4, "burn_in": 2}
-    run = Run(slmk.load(spec), seed=0)
+    run = Session(slmk.load(spec), seed=0)
     rows = [row for row in islice(iterate(run), 25) if row]
     run.close()
     assert run.updates == 30

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from slmk import Act, EnvInfo, RunError, Step, load
 from slmk.config import Linear
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 from slmk.state import get_state, set_state
 from slmk.testing.checkpoints import through_a_file
 from slmk_memory_prioritized import PrioritizedConfig
@@ -237,7 +237,7 @@ def test_a_recurrent_network_learns_by_priority() -> None:
         "memory": {"name": "prioritized", "capacity": 500, "sequence": 4, "burn_in": 2},
         "network": {"q": {"name": "recurrent", "hidden": 8}},
     }
-    run = Run(load(spec), seed=0)
+    run = Session(load(spec), seed=0)
     for _ in islice(iterate(run), 20):
         pass
     run.close()

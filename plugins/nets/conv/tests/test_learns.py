@@ -13,7 +13,7 @@ import slmk
 from slmk import Policy
 from slmk.assembly import Agent
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 
 SIZE, SIDE = 12, 3
 NETWORK = {"name": "conv", "channels": [8, 16], "kernels": [3, 3], "strides": [2, 2], "hidden": [32]}
@@ -77,7 +77,7 @@ def run_of(algorithm):
         "memory": memory,
         "network": dict.fromkeys(roles, NETWORK),
     }
-    return Run(slmk.load(spec), seed=0)
+    return Session(slmk.load(spec), seed=0)
 
 
 @pytest.mark.parametrize("algorithm", SPECS)

@@ -13,7 +13,7 @@ import slmk
 from slmk import Policy
 from slmk.checkpoint import Checkpoints
 from slmk.loop import iterate
-from slmk.run import Run
+from slmk.session import Session
 from slmk.testing.checkpoints import through_a_file
 from slmk.testing.compare import equal, first_difference
 
@@ -27,12 +27,12 @@ SPEC: dict[str, Any] = {
 }
 
 
-def make_run(*overrides: str, **sections: Any) -> Run:
+def make_run(*overrides: str, **sections: Any) -> Session:
     """A short run of one seed."""
-    return Run(slmk.load({**SPEC, **sections}, overrides), seed=0)
+    return Session(slmk.load({**SPEC, **sections}, overrides), seed=0)
 
 
-def learn(run: Run, iterations: int) -> list[Any]:
+def learn(run: Session, iterations: int) -> list[Any]:
     """The metrics of so many iterations."""
     return list(islice(iterate(run), iterations))
 
@@ -59,7 +59,7 @@ def test_the_first_ratio_of_an_update_is_one() -> None:
     assert metrics["policy/clipped"] == 0
 
 
-def saved(run: Run, folder: Path) -> Policy:
+def saved(run: Session, folder: Path) -> Policy:
     """The policy of a run, through a checkpoint."""
     Checkpoints(folder).save(run, best=True)
     return Policy.load(folder.parent)
