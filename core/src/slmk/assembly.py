@@ -12,6 +12,7 @@ from torch import nn
 
 from slmk import world
 from slmk.batch import CARRY, FIRST
+from slmk.config import EnvConfig
 from slmk.env_info import EnvInfo
 from slmk.errors import PluginError, Problem, SpecError, did_you_mean
 from slmk.model import Model
@@ -54,7 +55,7 @@ def build_env(blueprint: Blueprint, *, num_envs: int | None = None, seed: int, r
     """The environments of a blueprint; with `num_envs`, as many for evaluation."""
     component, config = blueprint.env.component, blueprint.env.config
     if num_envs is not None:
-        config = config.for_evaluation(num_envs)  # type: ignore[attr-defined]
+        config = config.for_evaluation(num_envs)
     target: Any = (registry or get_registry()).load(component)
     return target(config, device=resolve_device(blueprint.run.device), seed=seed)  # type: ignore[no-any-return]
 
@@ -80,7 +81,7 @@ def build_agent(
     target: Any = registry.load(blueprint.algorithm.component)
     config = blueprint.algorithm.config
     roles: dict[str, Role] = target.roles(config, env) if hasattr(target, "roles") else {}
-    if unknown := sorted(set(roles) - set(config.roles)):  # type: ignore[attr-defined]
+    if unknown := sorted(set(roles) - set(config.roles)):
         name = blueprint.algorithm.component.name
         message = f"algorithm '{name}' has networks for {', '.join(unknown)}, which the roles of its config do not name"
         raise PluginError(message)
@@ -129,15 +130,15 @@ def build_memory(
     return target(blueprint.memory.config, told, horizon, generator)  # type: ignore[no-any-return]
 
 
-def task_of(env: Part, num_envs: int | None = None) -> dict[str, Any]:
+def task_of(env: Part[EnvConfig], num_envs: int | None = None) -> dict[str, Any]:
     """What `EnvInfo.task` says of the section ``[env]``; with `num_envs`, of as many for evaluation."""
-    config: Any = env.config if num_envs is None else env.config.for_evaluation(num_envs)  # type: ignore[attr-defined]
+    config = env.config if num_envs is None else env.config.for_evaluation(num_envs)
     return {"name": env.component.name, **config.task()}
 
 
 def _groups_of(blueprint: PolicyBlueprint, role: str, env: EnvInfo) -> tuple[str, ...]:
     """The observation groups a role reads: as the spec says, or the environment, or all but the mask."""
-    wanted: tuple[str, ...] = blueprint.networks[role].config.obs  # type: ignore[attr-defined]
+    wanted = blueprint.networks[role].config.obs
     known = env.observation_spaces
     problems = [
         Problem(

@@ -20,7 +20,7 @@ def measure(spec: Path, episodes: int) -> str:
     from slmk.streams import Streams
 
     blueprint = load(spec, ["algorithm={ name = 'random' }", "network={}", "normalizer={}"])
-    blueprint.env.config.prepare()  # type: ignore[attr-defined]
+    blueprint.env.config.prepare()
     streams = Streams(blueprint.run.seed)
     env = build_env(blueprint, num_envs=min(episodes, MAX_ENVS), seed=streams.integer("env"))
     try:

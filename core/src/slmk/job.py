@@ -46,7 +46,7 @@ def run_job(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
     with _signals() as caught:
         blueprint = load(Path(job["directory"]) / "resolved.toml")
         # Before anything heavy is imported: import order matters to some simulators.
-        blueprint.env.config.prepare()  # type: ignore[attr-defined]
+        blueprint.env.config.prepare()
         wanted = job.get("profile", False) and world.rank() == 0
         profile = _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted)
         with profile, process_of(blueprint.run):

@@ -89,7 +89,7 @@ def score(
     filmed = render or video is not None
     blueprint = load(spec, (*_UNUSED, *overrides, *(("env.render=true",) if filmed else ())))
     _refuse_idle(key for key in paths if len(key) == 2 and key[1] in _replaced(blueprint.env.config))
-    blueprint.env.config.prepare()  # type: ignore[attr-defined]
+    blueprint.env.config.prepare()
     return _score(blueprint, path, episodes, render=render, video=video, record=record)
 
 

@@ -128,7 +128,7 @@ def _world(blueprint: Blueprint, join: bool) -> Iterator[None]:
     if join:
         share_cores(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
         world.claim_device()
-        blueprint.env.config.prepare()  # type: ignore[attr-defined]  # Joining imports torch.
+        blueprint.env.config.prepare()  # Joining imports torch.
         world.join()
     try:
         yield

@@ -5,24 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from slmk.component import Component
-from slmk.config import Config, RunConfig, TargetConfig
+from slmk.config import (
+    AlgorithmConfig,
+    Config,
+    EnvConfig,
+    LauncherConfig,
+    MemoryConfig,
+    NetworkConfig,
+    NormalizerConfig,
+    ReporterConfig,
+    RunConfig,
+    TargetConfig,
+)
 
 __all__ = ["DEFAULT", "Blueprint", "Part", "PolicyBlueprint"]
+
+ConfigT = TypeVar("ConfigT", bound=Config, covariant=True)
 
 DEFAULT = "default"
 """The source of a value that the spec does not state."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Part(Generic[ConfigT]):
     """A component that a spec chooses, and its options."""
 
     component: Component
-    config: Config
-    """Of the type `component.config`."""
+    config: ConfigT
+    """Of the type `component.config`, a subclass of the base of its kind."""
 
     def resolved(self) -> dict[str, Any]:
         """The section of the spec with every value."""
@@ -34,10 +47,10 @@ class PolicyBlueprint:
     """What is needed to build an algorithm and its networks, once the environment's sizes are known."""
 
     run: RunConfig
-    algorithm: Part
-    networks: Mapping[str, Part]
+    algorithm: Part[AlgorithmConfig]
+    networks: Mapping[str, Part[NetworkConfig]]
     """By role."""
-    normalizers: Mapping[str, Part]
+    normalizers: Mapping[str, Part[NormalizerConfig]]
     """By role; ``obs`` means observations."""
 
     def policy_sections(self) -> dict[str, Any]:
@@ -56,11 +69,11 @@ class Blueprint(PolicyBlueprint):
 
     name: str
     """What the experiment is called: the file's stem, unless the spec has a `name`."""
-    env: Part
-    memory: Part | None
+    env: Part[EnvConfig]
+    memory: Part[MemoryConfig] | None
     """None where the algorithm needs none and the spec has none."""
-    reporters: tuple[Part, ...]
-    launcher: Part
+    reporters: tuple[Part[ReporterConfig], ...]
+    launcher: Part[LauncherConfig]
     target: TargetConfig | None = None
     plugins: tuple[str, ...] = ()
     """Absolute paths of the Python files whose plugins the spec loads."""

@@ -10,7 +10,18 @@ from pydantic import ValidationError
 
 from slmk import discovery
 from slmk.component import Component
-from slmk.config import Config, RunConfig, TargetConfig
+from slmk.config import (
+    AlgorithmConfig,
+    Config,
+    EnvConfig,
+    LauncherConfig,
+    MemoryConfig,
+    NetworkConfig,
+    NormalizerConfig,
+    ReporterConfig,
+    RunConfig,
+    TargetConfig,
+)
 from slmk.registry import Registry, Unavailable, install_command, missing_modules
 from slmk.spec.blueprint import Part
 from slmk.spec.diagnostics import Diagnostics
@@ -38,13 +49,13 @@ class Sections:
 
     run: RunConfig | None = None
     target: TargetConfig | None = None
-    env: Part | None = None
-    algorithm: Part | None = None
-    memory: Part | None = None
-    launcher: Part | None = None
-    networks: dict[str, Part] = field(default_factory=dict)
-    normalizers: dict[str, Part] = field(default_factory=dict)
-    reporters: list[Part] = field(default_factory=list)
+    env: Part[EnvConfig] | None = None
+    algorithm: Part[AlgorithmConfig] | None = None
+    memory: Part[MemoryConfig] | None = None
+    launcher: Part[LauncherConfig] | None = None
+    networks: dict[str, Part[NetworkConfig]] = field(default_factory=dict)
+    normalizers: dict[str, Part[NormalizerConfig]] = field(default_factory=dict)
+    reporters: list[Part[ReporterConfig]] = field(default_factory=list)
     chosen: Mapping[KeyPath, Component] = field(default_factory=dict)
     """The component of every section whose name is right, also where its options are not."""
 
@@ -105,19 +116,19 @@ class SectionReader:
         table = self._table((name,), self._data[name])
         return None if table is None else self._config((name,), config, table)
 
-    def _required_part(self, kind: str, section: str) -> Part | None:
+    def _required_part(self, kind: str, section: str) -> Part[Any] | None:
         if section not in self._data:
             names = ", ".join(self._registry.names(kind))
             hint = f"add a table [{section}] with a name; installed: {names or 'none'}"
             self._report((section,), "missing section", absent=True, hint=hint)
         return self._part(kind, (section,), self._data.get(section))
 
-    def _parts_by_role(self, kind: str, section: str) -> dict[str, Part]:
+    def _parts_by_role(self, kind: str, section: str) -> dict[str, Part[Any]]:
         tables = self._table((section,), self._data.get(section, {}), form=f"tables [{section}.<role>]") or {}
         parts = {role: self._part(kind, (section, role), table) for role, table in tables.items()}
         return {role: part for role, part in parts.items() if part}
 
-    def _reporters(self) -> list[Part]:
+    def _reporters(self) -> list[Part[ReporterConfig]]:
         tables = self._data.get("reporter", [])
         if not isinstance(tables, list | tuple):
             self._report(("reporter",), "wrong type", expected="tables [[reporter]]", found=value_words(tables))
@@ -131,8 +142,11 @@ class SectionReader:
         found = self._registry.find("reporter", reporter)
         return isinstance(found, Component) or found.broken
 
-    def _part(self, kind: str, path: KeyPath, table: Any) -> Part | None:
-        """The component that a table chooses; None if there is no table, or one with mistakes."""
+    def _part(self, kind: str, path: KeyPath, table: Any) -> Part[Any] | None:
+        """The component that a table chooses; None if there is no table, or one with mistakes.
+
+        Plugins were found to have configs of the base of their kind, which is the type of the sections' parts.
+        """
         values = None if table is None else self._table(path, table)
         component = None if values is None else self._component(kind, path, values)
         if values is None or component is None:
