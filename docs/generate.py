@@ -46,6 +46,7 @@ _VALUES = (
     (env_info, "EnvInfo"),
     (protocols, "Role"),
     (protocols, "Parts"),
+    (protocols, "Trainer"),
     (config, "Config"),
     (config, "Linear"),
 )

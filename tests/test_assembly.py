@@ -83,6 +83,19 @@ def test_an_algorithm_may_only_ask_for_the_networks_that_its_config_names(monkey
         problems("ppo", "mlp", BOX, {"obs": NUMBERS})
 
 
+def test_an_algorithm_shows_what_makes_its_gradient_steps(monkeypatch):
+    """Under another name they would not be counted, without a word."""
+    build = PPO.__init__
+
+    def rename(self, *arguments):
+        build(self, *arguments)
+        self.updater = vars(self).pop("learner")
+
+    monkeypatch.setattr(PPO, "__init__", rename)
+    with pytest.raises(slmk.PluginError, match="algorithm 'ppo' has no attribute 'learner'"):
+        problems("ppo", "mlp", BOX, {"obs": NUMBERS})
+
+
 def test_a_mask_of_several_choices_has_a_value_for_each_of_them():
     """Two choices of 2 and 3 have a mask of 5, and bits have none."""
     choices = spaces.MultiDiscrete([2, 3])

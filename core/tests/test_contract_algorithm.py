@@ -179,6 +179,28 @@ class HasDeadParameters(ActorCritic):
         return {**super().modules(), "dead": self.dead}
 
 
+class LearnsInSecret(ActorCritic):
+    """Does not show what makes its gradient steps."""
+
+    def __init__(self, config, env, parts):
+        super().__init__(config, env, parts)
+        self.trainer, self.learner = self.learner, None
+
+    def learn(self, memory, progress):
+        self.learner = self.trainer
+        metrics = super().learn(memory, progress)
+        self.learner = None
+        return metrics
+
+
+class LearnsLessOften(ActorCritic):
+    """Has another horizon than its config."""
+
+    def __init__(self, config, env, parts):
+        super().__init__(config, env, parts)
+        self.horizon *= 2
+
+
 class UsesGlobalRandomness(ActorCritic):
     """Explores with torch's global generator."""
 
@@ -219,6 +241,8 @@ BROKEN = {
     IgnoresTheMask: {"mask", "recurrent_networks"},
     ZeroesWhatIsRemembered: {"recurrent_networks"},
     HasDeadParameters: {"every_parameter_learns", "recurrent_networks"},
+    LearnsInSecret: {"every_parameter_learns", "recurrent_networks"},
+    LearnsLessOften: {"action_spaces", "observation_groups", "recurrent_networks"},
     UsesGlobalRandomness: {"random_streams", "exact_resume", "recurrent_networks", "policy"},
     CountsFromZero: {"action_spaces", "mask"},
     CrashesOnBits: {"action_spaces", "mask", "every_parameter_learns", "recurrent_networks"},

@@ -424,7 +424,7 @@ class TestOverrides:
             (["memory.name=toy_replay", "memory.size=9", "memory.name=toy_rollout"], "memory",
              "memory.size: unknown key"),
             (["env.num_envs=4", "env={ name = 'toy', id = 'x' }", "env.id=y", "env.name=toy"], "env",
-             {"name": "toy", "num_envs": 1, "id": "y", "kwargs": {}}),
+             {"name": "toy", "num_envs": 1, "reward_scale": 1.0, "render": False, "id": "y", "kwargs": {}}),
         ],
     )  # fmt: skip
     def test_later_ones_win(self, overrides, section, expected):

@@ -75,14 +75,13 @@ def build_agent(
     Raises:
         SpecError: a role reads a group that the environment does not have, a group has the name of something else or
             is a mask that does not fit, or the algorithm refuses the spaces.
-        PluginError: the algorithm has networks that its config does not name.
+        PluginError: the algorithm has networks that its config does not name, or no attribute ``learner``.
     """
     registry = registry or get_registry()
     target: Any = registry.load(blueprint.algorithm.component)
-    config = blueprint.algorithm.config
+    name, config = blueprint.algorithm.component.name, blueprint.algorithm.config
     roles: dict[str, Role] = target.roles(config, env) if hasattr(target, "roles") else {}
     if unknown := sorted(set(roles) - set(config.roles)):
-        name = blueprint.algorithm.component.name
         message = f"algorithm '{name}' has networks for {', '.join(unknown)}, which the roles of its config do not name"
         raise PluginError(message)
     groups = {role: _groups_of(blueprint, role, env) for role in roles}
@@ -104,10 +103,12 @@ def build_agent(
         generator=streams.generator("policy", env.device),
         compile=blueprint.run.compile,
         env_steps=env_steps,
-        # Configs state the horizon under the same name where it is not 1.
-        iterations=ceil(env_steps / (getattr(config, "horizon", 1) * env.num_envs * world.size())),
+        iterations=ceil(env_steps / (config.horizon * env.num_envs * world.size())),
     )
-    return Agent(target(config, env, parts), Recurrence(model))
+    algorithm: Algorithm = target(config, env, parts)
+    if not hasattr(algorithm, "learner"):
+        raise PluginError(f"algorithm '{name}' has no attribute 'learner', by which its gradient steps are counted")
+    return Agent(algorithm, Recurrence(model))
 
 
 def in_common(normalizer: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from math import ceil
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -99,13 +99,20 @@ FractionSchedule = Fraction | Annotated[Linear, _limited(lambda x: 0 <= x <= 1, 
 
 
 class EnvConfig(Config):
-    """Base of environment options. A backend adds its own fields, an `id` among them where it has ids."""
+    """Base of environment options. A backend adds its own fields, an `id` among them where it has ids.
+
+    Rewards are scaled by the kernel: a backend returns them as they are.
+    """
 
     incidental: ClassVar[frozenset[str]] = frozenset({"num_envs", "render", "reward_scale"})
     """Options by which the task stays what it is: for speed, pictures, another scale, noise that no evaluation has."""
 
     num_envs: PositiveInt = 1
     """Environments stepped together (N)."""
+    reward_scale: Positive = 1.0
+    """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
+    render: bool = False
+    """Be ready to give pictures, as ``slmk eval`` asks for them to show or film episodes."""
 
     def task(self) -> dict[str, Any]:
         """The options that say what is observed, rewarded and ended, and what an action does; as JSON types."""
@@ -114,9 +121,12 @@ class EnvConfig(Config):
     def prepare(self) -> None:
         """Do what must happen in this process before torch or the simulator is imported. Nothing, by default."""
 
-    def for_evaluation(self, num_envs: int) -> EnvConfig:
-        """These options for `num_envs` evaluation environments; a backend switches off what only training wants."""
-        return self.model_copy(update={"num_envs": num_envs})
+    def for_evaluation(self, num_envs: int) -> Self:
+        """These options for `num_envs` evaluation environments, with plain rewards.
+
+        A backend that has more to switch off changes what this returns.
+        """
+        return self.model_copy(update={"num_envs": num_envs, "reward_scale": 1.0})
 
 
 class AlgorithmConfig(Config):
@@ -133,14 +143,15 @@ class AlgorithmConfig(Config):
     deterministic_policy: ClassVar[bool] = True
     """Whether `Algorithm.policy` gives one and the same action for an observation."""
 
+    horizon: PositiveInt = 1
+    """Vector steps (T) between two calls of `learn`."""
+
 
 class OffPolicyConfig(AlgorithmConfig):
     """Base of options of an algorithm that learns from samples of a memory, after a warm-up."""
 
     memory: ClassVar = "sample"
 
-    horizon: PositiveInt = 1
-    """Vector steps between two calls of `learn`."""
     learning_starts: Annotated[int, Field(ge=0)] = 0
     """Environment steps with uniformly random actions before learning starts. ``slmk run --dev`` shortens them."""
     utd_ratio: Positive = 1.0

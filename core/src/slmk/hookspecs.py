@@ -47,7 +47,7 @@ def slmk_algorithms() -> Iterable[Component]:  # type: ignore[empty-body]
     networks it needs for an environment, called as ``target(config, env, parts) -> slmk.protocols.Algorithm`` with
     its frozen config (a subclass of `slmk.AlgorithmConfig`, or of `slmk.OffPolicyConfig` where it learns from samples),
     the `EnvInfo` and the `Parts` built for it. The config class states the kind of memory (`memory`), the normalizer
-    roles and the network roles it can use, so that a spec is checked without importing the target.
+    roles and the network roles it can use, and its horizon, so that a spec is checked without importing the target.
     """
 
 

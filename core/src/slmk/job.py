@@ -130,10 +130,7 @@ def _summarise(session: Session, directory: Path, manifest: Mapping[str, Any]) -
     from slmk.metrics import session_summary
 
     summary = session_summary(read_rows(directory / "metrics.jsonl"), manifest["random_return"])
-    summary["choices"] = {
-        "learner": getattr(getattr(session.algorithm, "learner", None), "choice", None),
-        "env": getattr(session.env, "choice", None),
-    }
+    summary["choices"] = session.choices
     write_json(directory / "summary.json", summary)
     return summary
 

@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 
     from slmk.model import Model
 
-__all__ = ["Algorithm", "Env", "Launcher", "Memory", "Metrics", "Network", "Normalizer", "Parts", "Reporter", "Role"]
+__all__ = [
+    "Algorithm",
+    "Env",
+    "Launcher",
+    "Memory",
+    "Metrics",
+    "Network",
+    "Normalizer",
+    "Parts",
+    "Reporter",
+    "Role",
+    "Trainer",
+]
 
 Metrics = dict[str, Tensor]
 """Metrics by ``group/name``, each a 0-dim tensor on the run's device; read back once per report."""
@@ -35,6 +47,8 @@ class Env(Protocol):
 
     One whose simulator has figures of its own, such as the terms that a reward is made of, may offer ``metrics() ->
     Metrics``: the means since the last call, by ``env/name``. They are reported with those of the algorithm.
+
+    One that chooses how it runs, as by measuring, may say so in ``choice``, a string, which is recorded with the run.
 
     ``state_dict`` of one that is not exact (`EnvInfo.exact_state`) holds what outlives episodes, such as a curriculum;
     after ``load_state_dict`` the run starts new episodes.
@@ -94,6 +108,15 @@ class Parts:
     """How many times ``learn`` will be called in this run, so that a `Learner` can weigh compiling; 0 if unknown."""
 
 
+class Trainer(Protocol):
+    """What a run records of training. A `slmk.Learner` is one."""
+
+    updates: int
+    """Gradient steps so far."""
+    choice: str | None
+    """How they run: ``eager``, ``compiled``, or None as long as that is not known."""
+
+
 class Algorithm(Protocol):
     """Acts and learns. It never sees the environment, only `EnvInfo` and tensors.
 
@@ -103,7 +126,9 @@ class Algorithm(Protocol):
     """
 
     horizon: int
-    """Vector steps (T) between two calls of `learn`."""
+    """Vector steps (T) between two calls of `learn`, as its config says."""
+    learner: Trainer | None
+    """What makes its gradient steps, so that they are counted; None where nothing is trained."""
 
     def act(self, obs: Obs, progress: float) -> Act:
         """Choose an action for each environment, exploring. Called without gradients, as `policy` is.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from slmk.batch import Obs, Step
+    from slmk.config import EnvConfig
     from slmk.env_info import EnvInfo
     from slmk.policy import Policy
     from slmk.spec import Blueprint
@@ -100,7 +101,7 @@ def _refuse_idle(paths: Iterable[KeyPath]) -> None:
         raise SpecError(problems)
 
 
-def _replaced(config: Any) -> set[str]:
+def _replaced(config: EnvConfig) -> set[str]:
     """The options that evaluation sets as it wants them, such as the scale of rewards; tables it only adds to."""
     played = config.for_evaluation(config.num_envs)
     found = ((name, getattr(config, name)) for name in type(config).model_fields)

@@ -14,6 +14,7 @@ from slmk.checked import CheckedEnv
 from slmk.evaluation import Evaluator
 from slmk.protocols import Memory, Metrics
 from slmk.registry import Registry
+from slmk.scaled import ScaledEnv
 from slmk.spec import Blueprint
 from slmk.state import State, get_state, set_state
 from slmk.statistics import finite
@@ -41,6 +42,8 @@ class Session:
         self.blueprint = blueprint
         self.seed = seed
         self.env = build_env(blueprint, seed=streams.integer("env"), registry=registry)
+        if (scale := blueprint.env.config.reward_scale) != 1.0:
+            self.env = ScaledEnv(self.env, scale)
         if blueprint.run.debug:
             self.env = CheckedEnv(self.env)
         try:
@@ -88,8 +91,14 @@ class Session:
 
     @property
     def updates(self) -> int:
-        """Gradient steps so far, where the algorithm has a learner."""
-        return getattr(getattr(self.algorithm, "learner", None), "updates", 0)
+        """Gradient steps so far."""
+        return self.algorithm.learner.updates if self.algorithm.learner else 0
+
+    @property
+    def choices(self) -> dict[str, str | None]:
+        """How the learner and the environment run, where they have chosen."""
+        learner = self.algorithm.learner
+        return {"learner": learner.choice if learner else None, "env": getattr(self.env, "choice", None)}
 
     def restart_episodes(self) -> None:
         """Begin new episodes where the simulator's state could not be restored."""

@@ -236,7 +236,8 @@ def _act_and_learn(run: Session) -> None:
     """Act, evaluate and learn once; the probe examines the actions."""
     horizon, num_envs = run.algorithm.horizon, run.num_envs
     assert isinstance(horizon, int), f"algorithm.horizon is a {type(horizon).__name__}, expected an int"
-    assert horizon > 0, f"algorithm.horizon is {horizon}, expected 1 or more"
+    expected = run.blueprint.algorithm.config.horizon
+    assert horizon == expected, f"algorithm.horizon is {horizon}, but its config says {expected}"
     with torch.no_grad():
         act, chosen = run.algorithm.act(run.obs, 0.0), run.algorithm.policy(run.obs)
     for name, value in act.extras.items():
@@ -251,6 +252,7 @@ def _assert_every_parameter_learns(run: Session, case: str) -> None:
     after = trainable_parameters(run.algorithm)
     still = [key for key, value in before.items() if equal(value, after[key].detach())]
     assert not still, f"with {case} these parameters never change: {', '.join(still)}"
+    assert run.updates, f"with {case} parameters change, but algorithm.learner counts no gradient step"
 
 
 def _assert_exact_resume(subject: Subject, action: str) -> None:

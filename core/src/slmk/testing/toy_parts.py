@@ -177,6 +177,8 @@ class IdleConfig(AlgorithmConfig):
 class Idle:
     """Always acts with zeros and learns nothing, for checks of parts that only need to be run by something."""
 
+    learner = None
+
     def __init__(self, config: IdleConfig, env: EnvInfo, parts: Parts) -> None:
         self.horizon = config.horizon
         dtype = torch.float32 if isinstance(env.action_space, spaces.Box) else torch.int64

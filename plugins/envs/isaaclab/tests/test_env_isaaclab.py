@@ -179,12 +179,6 @@ def test_the_application_starts_first_and_closes_last(monkeypatch):
     assert sys.argv == ["slmk", "run", "--seeds", "2"]
 
 
-def test_the_options_for_evaluation_have_plain_rewards():
-    """And as many environments as are asked for."""
-    config = IsaacLabConfig(id="Isaac-Count", reward_scale=0.1).for_evaluation(2)
-    assert (config.num_envs, config.reward_scale) == (2, 1.0)
-
-
 def test_without_isaac_lab_the_plugin_says_what_to_install():
     """In `slmk plugins`, and to a spec that asks for it."""
     (component,) = slmk_env_backends()

@@ -64,7 +64,8 @@ def adapter(finite=False, bound=np.inf, **options):
     return Adapter(simulator, restarted(simulator), device=CPU, **options)
 
 
-def test_groups_are_flat_typed_and_copied():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_groups_are_flat_typed_and_copied(dtype):
     """Terms of a group become groups; buffers that the simulator overwrites stay as they were returned."""
     it = adapter()
     assert it.observation_spaces == {
@@ -73,8 +74,9 @@ def test_groups_are_flat_typed_and_copied():
         "critic/contact": spaces.MultiBinary((1,)),
     }
     obs = it.reset(seed=1)
+    it._simulator.reward = it._simulator.reward.to(dtype)
     step = it.step(torch.ones(N, 1))
-    it.step(torch.ones(N, 1))
+    it.step(torch.zeros(N, 1))
     assert obs["policy"].flatten().tolist() == [1, 1, 1]
     assert step.obs["policy"].flatten().tolist() == [2, 2, 2]
     assert (step.reward.dtype, step.reward.tolist()) == (torch.float32, [1, 1, 1])
@@ -113,14 +115,14 @@ def test_a_finite_horizon_terminates():
     assert not steps[-1].truncated.any()
 
 
-def test_actions_are_clipped_and_rewards_scaled():
-    """By options; without them the bounds are the simulator's own."""
-    it = adapter(clip_actions=0.5, reward_scale=10.0)
+def test_actions_are_clipped():
+    """By an option; without them the bounds are the simulator's own."""
+    it = adapter(clip_actions=0.5)
     assert it.action_space == spaces.Box(-0.5, 0.5, (1,))
     it.reset()
     step = it.step(torch.tensor([[2.0], [-2.0], [0.1]]))
     torch.testing.assert_close(step.obs["policy"].flatten(), torch.tensor([0.5, -0.5, 0.1]))
-    torch.testing.assert_close(step.reward, torch.tensor([5.0, -5.0, 1.0]))
+    torch.testing.assert_close(step.reward, torch.tensor([0.5, -0.5, 0.1]))
     assert adapter(bound=2.0).action_space == spaces.Box(-2.0, 2.0, (1,))
 
 

@@ -34,7 +34,7 @@ def test_steps_equal_mjlabs_own(monkeypatch):
     from mjlab.envs import ManagerBasedRlEnv
     from mjlab.tasks.registry import load_env_cfg
 
-    env = make(seed=5, overrides={"episode_length_s": 0.5}, reward_scale=2.0)
+    env = make(seed=5, overrides={"episode_length_s": 0.5})
     assert env.info.max_episode_steps == 10
     first = env.reset()
     cfg = load_env_cfg(CARTPOLE)
@@ -46,7 +46,7 @@ def test_steps_equal_mjlabs_own(monkeypatch):
         step = env.step(action)
         obs, reward, *_ = plain.step(action)
         assert torch.equal(step.final_obs["actor"], obs["actor"])
-        assert torch.equal(step.reward, 2 * reward)
+        assert torch.equal(step.reward, reward)
         assert step.truncated.tolist() == [index == 9] * 3
     assert not torch.equal(step.obs["actor"], step.final_obs["actor"])
     assert env.step(action).final_obs["actor"].shape == (3, 5)

@@ -34,14 +34,10 @@ def make(name="CartpoleBalance", num_envs=4, seed=0, **options):
 
 
 def test_evaluation_has_plain_rewards_and_physics():
-    """Rewards are scaled in training alone."""
+    """The options that only training wants are switched off."""
     config = PlaygroundConfig(id="CartpoleBalance", num_envs=8, reward_scale=10.0, randomize=True)
     plain = config.for_evaluation(2)
     assert (plain.num_envs, plain.reward_scale, plain.randomize) == (2, 1.0, False)
-    small, large = make(seed=1), make(seed=1, reward_scale=10.0)
-    small.reset(), large.reset()
-    action = torch.zeros(4, 1)
-    torch.testing.assert_close(large.step(action).reward, 10 * small.step(action).reward)
 
 
 def test_options_that_are_equal_share_what_is_compiled():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from slmk import Act, CheckpointError, EnvInfo, Sample, Step
+from slmk import Act, CheckpointError, EnvConfig, EnvInfo, Sample, Step
 from slmk.state import get_state, set_state
 from slmk.testing.checkpoints import through_a_file
 from slmk_memory_mixed import MixedConfig
@@ -257,7 +257,7 @@ def test_storages_hold_the_same(demos, storage) -> None:
 )
 def test_problems_are_found_in_the_spec(options, scale, expected) -> None:
     """Rewards on another scale, and what a replay objects to; the dataset need not be there, as for an evaluation."""
-    spec = {"env": SimpleNamespace(num_envs=1, reward_scale=scale), "algorithm": SimpleNamespace(batch_size=64)}
+    spec = {"env": EnvConfig(reward_scale=scale), "algorithm": SimpleNamespace(batch_size=64)}
     assert list(MixedConfig(demonstrations="nowhere-v0", **options).problems(spec)) == expected
 
 
@@ -277,7 +277,7 @@ def test_problems_are_found_in_the_spec(options, scale, expected) -> None:
 )
 def test_a_share_without_effect_is_a_problem(share, expected) -> None:
     """Half a sample of 32 is 0.015625: what rounds to none, or to all, is not what a share between 0 and 1 says."""
-    spec = {"env": SimpleNamespace(num_envs=1), "algorithm": SimpleNamespace(batch_size=32)}
+    spec = {"env": EnvConfig(), "algorithm": SimpleNamespace(batch_size=32)}
     problems = list(MixedConfig(demonstrations="nowhere-v0", share=share).problems(spec))
     assert problems == ([] if expected is None else [("share", expected)])
 

@@ -22,8 +22,6 @@ class CrossQConfig(OffPolicyConfig):
     roles: ClassVar = ("actor", "critic")
     normalizers: ClassVar = ("obs",)
 
-    horizon: PositiveInt = 1
-    """Vector steps between two calls of `learn`."""
     learning_starts: Annotated[int, Field(ge=0)] = 5_000
     """Environment steps with uniformly random actions before learning starts."""
     utd_ratio: Positive = 1.0

@@ -29,6 +29,8 @@ class PPOBraxConfig(AlgorithmConfig):
     roles: ClassVar = ("actor", "critic")
     normalizers: ClassVar = ("obs",)
     windowed: ClassVar = False
+    horizon: ClassVar = property(lambda config: config.unroll_length * config.unrolls)
+    """Vector steps per rollout (T); no option here."""
 
     unroll_length: Annotated[int, Field(gt=1)] = 30
     """Vector steps of each segment (L), over which advantages are estimated. Recurrent networks unroll over it."""
@@ -56,11 +58,6 @@ class PPOBraxConfig(AlgorithmConfig):
     """Gradients are scaled down to this norm; 0 for no clipping."""
     normalize_advantage: bool = True
     """Standardise advantages in each minibatch."""
-
-    @property
-    def horizon(self) -> int:
-        """Vector steps per rollout (T)."""
-        return self.unroll_length * self.unrolls
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """The segments must split into equal minibatches."""

@@ -23,6 +23,8 @@ Draw = Callable[[Obs, torch.Generator], Tensor]
 class Uniform:
     """Draws valid actions and learns nothing."""
 
+    learner = None
+
     @staticmethod
     def roles(config: RandomConfig, env: EnvInfo) -> dict[str, Role]:
         """No networks."""

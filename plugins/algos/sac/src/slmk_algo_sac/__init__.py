@@ -18,8 +18,6 @@ class SACConfig(OffPolicyConfig):
     roles: ClassVar = ("actor", "critic")
     normalizers: ClassVar = ("obs",)
 
-    horizon: PositiveInt = 1
-    """Vector steps between two calls of `learn`."""
     learning_starts: Annotated[int, Field(ge=0)] = 10_000
     """Environment steps with uniformly random actions before learning starts."""
     utd_ratio: Positive = 1.0

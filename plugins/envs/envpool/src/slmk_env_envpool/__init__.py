@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
 from slmk.component import Component
-from slmk.config import EnvConfig, Positive
+from slmk.config import EnvConfig
 from slmk.hookspecs import hookimpl
 
 __all__ = ["EnvPoolConfig", "slmk_env_backends"]
@@ -36,10 +36,6 @@ class EnvPoolConfig(EnvConfig):
     groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Observation groups to make, each of some of EnvPool's in a row, and no others, such as
     ``{ state = ["position", "velocity"] }``. Without it they are EnvPool's own."""
-    reward_scale: Positive = 1.0
-    """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
-    render: bool = False
-    """Create the environments so that ``render`` gives pictures."""
     camera: Annotated[int, Field(ge=-1)] = -1
     """Number of the camera for pictures; -1 for that of the id. Robots of DM Control are followed by 0, not by -1."""
 
@@ -54,10 +50,10 @@ class EnvPoolConfig(EnvConfig):
         with suppress(OSError):
             ctypes.CDLL("libEGL.so.1", ctypes.RTLD_GLOBAL)
 
-    def for_evaluation(self, num_envs: int) -> EnvPoolConfig:
-        """These options with plain rewards and with `evaluation_options`."""
+    def for_evaluation(self, num_envs: int) -> Self:
+        """With `evaluation_options`."""
         options = {**self.options, **self.evaluation_options}
-        return self.model_copy(update={"num_envs": num_envs, "reward_scale": 1.0, "options": options})
+        return super().for_evaluation(num_envs).model_copy(update={"options": options})
 
 
 @hookimpl

@@ -83,8 +83,6 @@ class EnvPoolEnv:
         arrays = self._pool._recv()
         done, truncated = arrays[self._done], arrays[self._trunc]
         reward = arrays[self._reward].astype(np.float32, copy=False)
-        if self._config.reward_scale != 1.0:
-            reward = reward * self._config.reward_scale
         final = obs = self._obs(arrays)
         if np.count_nonzero(done):
             obs = self._restart(final, done)

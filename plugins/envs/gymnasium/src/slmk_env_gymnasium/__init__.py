@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from slmk.component import Component
-from slmk.config import EnvConfig, Positive, PositiveInt
+from slmk.config import EnvConfig, PositiveInt
 from slmk.hookspecs import hookimpl
 
 __all__ = ["GymnasiumConfig", "slmk_env_backends"]
@@ -37,21 +37,17 @@ class GymnasiumConfig(EnvConfig):
     """Time limit in the environment's own steps, after which an episode is truncated; 0 for that of the id."""
     action_repeat: PositiveInt = 1
     """Each action is applied this many times and the rewards are added up."""
-    reward_scale: Positive = 1.0
-    """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
     keep: dict[str, Entries] = Field(default_factory=dict)
     """Entries of observation groups to keep, by index, such as ``{ obs = [0, 2] }``, which hides CartPole's velocities.
     Groups that are not named stay whole."""
     mask: str = ""
     """Key of ``info`` that says which discrete actions are allowed, such as ``action_mask`` of Taxi: it becomes the
     observation group ``mask``. Environments that observe a Dict with a key ``mask`` need no option."""
-    render: bool = False
-    """Create the environments so that ``render`` gives pictures."""
 
-    def for_evaluation(self, num_envs: int) -> GymnasiumConfig:
-        """These options with plain rewards, and without measuring: evaluation is too short to pay for that."""
+    def for_evaluation(self, num_envs: int) -> Self:
+        """Without measuring: evaluation is too short to pay for that."""
         vectorization = "sync" if self.vectorization == "auto" else self.vectorization
-        return self.model_copy(update={"num_envs": num_envs, "reward_scale": 1.0, "vectorization": vectorization})
+        return super().for_evaluation(num_envs).model_copy(update={"vectorization": vectorization})
 
 
 @hookimpl

@@ -45,7 +45,6 @@ class GymnasiumEnv:
         spec = find(config)
         self.choice, self._simulation, observation_space, action_space = choose(spec, config)
         self._seed: int | None = seed
-        self._scale = config.reward_scale
         self._action_dtype = action_space.dtype
         self._tensor, self._array = _border(device)
         self._selection = Selection(Layout(observation_space).spaces, config.keep)
@@ -68,8 +67,6 @@ class GymnasiumEnv:
         # A copy: environments may write into their actions, and the tensor is stored with the transition.
         actions = self._array(action).astype(self._action_dtype)
         arrays, last, reward, terminated, truncated = self._simulation.step(actions)
-        if self._scale != 1.0:
-            reward *= self._scale
         obs = self._obs(arrays)
         final = obs if last is arrays else self._obs(last)
         tensor = self._tensor

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from slmk.component import Component
-from slmk.config import EnvConfig, Positive, PositiveInt
+from slmk.config import EnvConfig, PositiveInt
 from slmk.hookspecs import hookimpl
 
 __all__ = ["IsaacLabConfig", "slmk_env_backends"]
@@ -37,10 +37,6 @@ class IsaacLabConfig(EnvConfig):
     clip_actions: Annotated[float, Field(ge=0)] = 0.0
     """Bound of each action's absolute value, which makes the action space a box; 0 for the task's own bounds, which
     manager-based tasks do not have."""
-    reward_scale: Positive = 1.0
-    """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
-    render: bool = False
-    """Be ready to give pictures."""
     kit: bool = True
     """Start Isaac Sim's application. Isaac Lab 3 needs none for tasks on Newton without cameras."""
     app: dict[str, Any] = Field(default_factory=dict)
@@ -68,10 +64,6 @@ class IsaacLabConfig(EnvConfig):
         """There is one simulation in a process, so that training leaves no room for evaluation."""
         if "run" in spec and spec["run"].eval_episodes:
             yield "", "Isaac Lab has one simulation per process: set run.eval_episodes = 0, and score with `slmk eval`"
-
-    def for_evaluation(self, num_envs: int) -> IsaacLabConfig:
-        """These options with plain rewards."""
-        return self.model_copy(update={"num_envs": num_envs, "reward_scale": 1.0})
 
 
 @hookimpl

@@ -49,9 +49,7 @@ class IsaacLabEnv:
         _open.append(self)
         self._obs: Obs = {}
         """What was acted on last."""
-        self._adapter = Adapter(
-            self._env, self._final, device=device, clip_actions=config.clip_actions, reward_scale=config.reward_scale
-        )
+        self._adapter = Adapter(self._env, self._final, device=device, clip_actions=config.clip_actions)
         critic = CRITIC if CRITIC in self._env.single_observation_space.spaces else ACTOR
         self.info = EnvInfo(
             num_envs=config.num_envs,

@@ -44,15 +44,7 @@ extras: gives what to act on next, and the last observations of the episodes tha
 class Adapter:
     """Copies, names and types what a simulator returns; of its own it has no state but sums."""
 
-    def __init__(
-        self,
-        simulator: Simulator,
-        final: Final,
-        *,
-        device: torch.device,
-        clip_actions: float = 0.0,
-        reward_scale: float = 1.0,
-    ) -> None:
+    def __init__(self, simulator: Simulator, final: Final, *, device: torch.device, clip_actions: float = 0.0) -> None:
         """Reset the simulator once, to see its observation groups.
 
         Args:
@@ -60,7 +52,6 @@ class Adapter:
             final: what the simulator does where episodes end.
             device: of all tensors.
             clip_actions: bound of each action's absolute value; 0 for the simulator's own bounds.
-            reward_scale: factor on rewards.
 
         Raises:
             SpecError: the actions are not continuous.
@@ -68,7 +59,6 @@ class Adapter:
         self._simulator = simulator
         self._final = final
         self._clip = clip_actions
-        self._scale = reward_scale
         self._finite = bool(getattr(simulator.cfg, "is_finite_horizon", False))
         self.means = Means(device)
         """Of what was logged."""
@@ -89,7 +79,7 @@ class Adapter:
             action = action.clamp(-self._clip, self._clip)
         observed, reward, terminated, time_outs, extras = self._simulator.step(action)
         obs = final_obs = flat(observed)
-        reward = reward.to(torch.float32) * self._scale
+        reward = reward.to(torch.float32, copy=True)
         self.means.add(_take_log(extras))
         terminated, truncated = self._ends(terminated, time_outs)
         ended = terminated | truncated

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
 from slmk.component import Component
-from slmk.config import EnvConfig, Positive, PositiveInt
+from slmk.config import EnvConfig, PositiveInt
 from slmk.hookspecs import hookimpl
 
 __all__ = ["MjlabConfig", "slmk_env_backends"]
@@ -31,10 +31,6 @@ class MjlabConfig(EnvConfig):
     """Values of the task's configuration, as tables or by dotted keys: ``{ "rewards.upright.weight" = 2.0 }``."""
     clip_actions: Annotated[float, Field(ge=0)] = 0.0
     """Bound of each action's absolute value, which makes the action space a box; 0 for none, as mjlab has it."""
-    reward_scale: Positive = 1.0
-    """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
-    render: bool = False
-    """Be ready to give pictures."""
 
     def prepare(self) -> None:
         """Set what mjlab and MuJoCo read at import, unless the user has set it: how pictures are made, and quiet."""
@@ -42,9 +38,9 @@ class MjlabConfig(EnvConfig):
         if sys.platform.startswith("linux"):
             os.environ.setdefault("MUJOCO_GL", "egl")
 
-    def for_evaluation(self, num_envs: int) -> MjlabConfig:
-        """These options for playing, with plain rewards."""
-        return self.model_copy(update={"num_envs": num_envs, "play": True, "reward_scale": 1.0})
+    def for_evaluation(self, num_envs: int) -> Self:
+        """For playing."""
+        return super().for_evaluation(num_envs).model_copy(update={"play": True})
 
 
 @hookimpl

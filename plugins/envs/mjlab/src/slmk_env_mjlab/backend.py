@@ -45,13 +45,7 @@ class MjlabEnv:
         with self._streams:
             self._streams.seed(SCENE_SEED)
             self._env = make(config, device)
-            self._adapter = Adapter(
-                self._env,
-                self._restart,
-                device=device,
-                clip_actions=config.clip_actions,
-                reward_scale=config.reward_scale,
-            )
+            self._adapter = Adapter(self._env, self._restart, device=device, clip_actions=config.clip_actions)
         self.info = EnvInfo(
             num_envs=config.num_envs,
             observation_spaces=self._adapter.observation_spaces,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -50,8 +50,6 @@ class PlaygroundConfig(EnvConfig):
     """Time limit in steps of the policy, after which an episode is truncated; 0 for that of the config."""
     action_repeat: _Count = 0
     """Steps of the environment for each action, their rewards summed; 0 for that of the config."""
-    reward_scale: Positive = 1.0
-    """Factor on training rewards, hence on training returns. Evaluation leaves rewards as they are."""
     randomize: bool = False
     """Give each environment physics of its own by Playground's domain randomiser; evaluation has the plain one."""
     reset: Literal["pool", "full"] = "pool"
@@ -64,8 +62,6 @@ class PlaygroundConfig(EnvConfig):
     vision: bool = False
     """Observe pictures, the groups ``pixels/…``, rather than numbers, where the environment can: Warp draws them. What
     is drawn is said by ``overrides`` of ``vision_config``."""
-    render: bool = False
-    """Be ready to give pictures."""
     camera: str = ""
     """Name of the camera for pictures; empty for the free one."""
     cache: str = "~/.cache/slmk/jax"
@@ -91,9 +87,9 @@ class PlaygroundConfig(EnvConfig):
         if self.cache:
             os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(self.cache).expanduser()))
 
-    def for_evaluation(self, num_envs: int) -> PlaygroundConfig:
-        """These options with plain rewards and plain physics."""
-        return self.model_copy(update={"num_envs": num_envs, "reward_scale": 1.0, "randomize": False})
+    def for_evaluation(self, num_envs: int) -> Self:
+        """With plain physics."""
+        return super().for_evaluation(num_envs).model_copy(update={"randomize": False})
 
 
 @hookimpl

@@ -118,8 +118,6 @@ class PlaygroundEnv:
         self._steps += 1
         if len(self._actions) == CHECK_EVERY:
             self._check()
-        if self._config.reward_scale != 1.0:
-            step.reward = step.reward * self._config.reward_scale
         return step
 
     def render(self) -> npt.NDArray[np.uint8] | None:

@@ -38,12 +38,11 @@ class MixedConfig(ReplayConfig):
             elif count == batch_size:
                 most = f"the largest share that leaves others is {1 - 1 / batch_size:g}"
                 yield "share", f"all samples of a batch of {batch_size} would be demonstrations: {most}"
-        scale = getattr(spec.get("env"), "reward_scale", 1.0)
-        if scale != 1.0:
+        if "env" in spec and spec["env"].reward_scale != 1.0:
             yield (
                 "demonstrations",
-                f"their rewards are the environment's own, those of the run are multiplied by {scale:g}: "
-                "set env.reward_scale to 1",
+                "their rewards are the environment's own, those of the run are multiplied by "
+                f"{spec['env'].reward_scale:g}: set env.reward_scale to 1",
             )
 
 
