@@ -4,6 +4,7 @@ import imageio.v3 as iio
 import pytest
 import torch
 
+from slmk.component import env_title
 from slmk.errors import RunError, SpecError
 from slmk.files import read_json
 from slmk.loop import iterate
@@ -111,3 +112,17 @@ def test_what_evaluation_sets_itself_cannot_be_overridden(spec, tmp_path, overri
     run = make_run_directory(tmp_path / "runs", spec())
     with pytest.raises(SpecError, match=f"{override.split('=')[0]}: has no effect on an evaluation"):
         score(run, 1, overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("section", "title"),
+    [
+        ({"name": "gymnasium", "id": "CartPole-v1"}, "CartPole-v1"),
+        ({"name": "corridor", "length": 8}, "corridor"),
+        ({"name": "corridor", "id": ""}, "corridor"),
+        ({}, "unknown environment"),
+    ],
+)
+def test_an_environment_is_called_by_its_id_or_by_its_backend(section, title):
+    """As its section says, in a spec or in the manifest of a run, which may be a foreign file."""
+    assert env_title(section) == title

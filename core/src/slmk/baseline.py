@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from slmk.component import env_title
+
 __all__ = ["measure"]
 
 
@@ -32,4 +34,4 @@ def measure(spec: Path, episodes: int) -> str:
     mean, std = row["eval/return_mean"], row["eval/return_std"]
     section = blueprint.env.resolved()
     write_baseline(blueprint.directory, section, mean=mean, std=std, episodes=episodes, seed=blueprint.run.seed)
-    return f"{section.get('id') or section['name']}: random return {mean:.2f} ± {std:.2f} ({episodes} episodes)"
+    return f"{env_title(section)}: random return {mean:.2f} ± {std:.2f} ({episodes} episodes)"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from slmk.config import Config
 
-__all__ = ["API", "KINDS", "Component", "Kind"]
+__all__ = ["API", "KINDS", "Component", "Kind", "env_title"]
 
 API: Final = 1
 """Version of the plugin contract. A component made for another one is refused by name."""
@@ -65,3 +66,8 @@ KINDS: Final[dict[str, Kind]] = {
     )
 }
 """Every kind by its name. `slmk_commands` and `slmk_checks` are hooks too, but offer no components."""
+
+
+def env_title(section: Mapping[str, Any]) -> str:
+    """What an environment is called, by its section of a spec or a manifest: its id, or its backend's name."""
+    return str(section.get("id") or section.get("name") or "unknown environment")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from slmk.component import env_title
 from slmk.files import read_json
 
 __all__ = ["HEADER", "find_runs", "rows"]
@@ -32,7 +33,7 @@ def rows(out: Path) -> list[tuple[str, ...]]:
     return [
         (
             str(manifest.get("created", ""))[:16].replace("T", " "),
-            str(manifest.get("env", {}).get("id", manifest.get("env", {}).get("name", ""))),
+            env_title(manifest.get("env", {})),
             str(manifest.get("algorithm", "")),
             str(len(manifest.get("seeds", []))),
             _state(manifest, summary),

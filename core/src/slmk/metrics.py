@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from slmk.component import env_title
 from slmk.statistics import describe, finite
 
 __all__ = ["BASELINES", "judged", "random_return", "session_summary", "shortfall", "trial_summary", "write_baseline"]
@@ -133,7 +134,7 @@ def random_return(directory: Path, env: Mapping[str, Any]) -> float | None:
         baselines = tomli.loads((directory / BASELINES).read_text(encoding="utf-8"))
     except (OSError, tomli.TOMLDecodeError):
         baselines = {}
-    mean = baselines.get(_task(env), {}).get("mean", _random_return_of_run(directory, env))
+    mean = baselines.get(env_title(env), {}).get("mean", _random_return_of_run(directory, env))
     return None if mean is None else float(mean)
 
 
@@ -141,7 +142,7 @@ def _random_return_of_run(directory: Path, env: Mapping[str, Any]) -> float | No
     """That of the run in this folder, if there is one, in this environment."""
     try:
         manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
-        return manifest["random_return"] if _task(manifest["env"]) == _task(env) else None
+        return manifest["random_return"] if env_title(manifest["env"]) == env_title(env) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -155,16 +156,11 @@ def write_baseline(
 
     path = directory / BASELINES
     baselines = tomli.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    baselines[_task(env)] = {"mean": round(mean, 4), "std": round(std, 4), "episodes": episodes, "seed": seed}
+    baselines[env_title(env)] = {"mean": round(mean, 4), "std": round(std, 4), "episodes": episodes, "seed": seed}
     temporary = path.with_suffix(".tmp")
     head = "# Returns of the random policy, written by `slmk baseline SPEC...`.\n"
     temporary.write_text(head + tomli_w.dumps(dict(sorted(baselines.items()))), encoding="utf-8")
     os.replace(temporary, path)
-
-
-def _task(env: Mapping[str, Any]) -> str:
-    """What an environment is called: its id, or the name of a backend that has but one."""
-    return str(env.get("id") or env.get("name"))
 
 
 def _scored(rows: Rows) -> list[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from slmk.builtin import ConsoleConfig
 from slmk.builtin.jsonl import read_rows
 from slmk.builtin.progress import Progress
+from slmk.component import env_title
 
 if TYPE_CHECKING:
     from rich.console import Console as Screen
@@ -131,9 +132,9 @@ def _title(run: Mapping[str, Any]) -> str:
     """What is run: ``ppo_cartpole: ppo on 8 × CartPole-v1, 4 seeds of 200,000 env steps``."""
     seeds = f"{len(run['seeds'])} seeds of " if len(run["seeds"]) > 1 else ""
     copies = f"{run['env']['num_envs']:,} × " if run["env"].get("num_envs", 1) > 1 else ""
-    task = copies + (run["env"].get("id") or run["env"]["name"])
+    env = copies + env_title(run["env"])
     target = f", target {run['target']['metric']} ≥ {run['target']['score']:g}" if run["target"] else ""
-    return f"{run['name']}: {run['algorithm']} on {task}, {seeds}{run['env_steps']:,} env steps{target}"
+    return f"{run['name']}: {run['algorithm']} on {env}, {seeds}{run['env_steps']:,} env steps{target}"
 
 
 def _progress_line(session: Progress) -> str:

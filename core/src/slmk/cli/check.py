@@ -8,6 +8,7 @@ import click
 
 from slmk.cli.options import sets
 from slmk.cli.present import show_error
+from slmk.component import env_title
 from slmk.errors import SlmkError
 from slmk.spec import Blueprint, load
 
@@ -41,6 +42,6 @@ def _check(spec: Path, overrides: tuple[str, ...]) -> int:
 
 def _summary(blueprint: Blueprint) -> str:
     run = blueprint.run
-    env = getattr(blueprint.env.config, "id", "") or blueprint.env.component.name
+    env = env_title(blueprint.env.resolved())
     seeds = f"{run.seeds} seed{'s' if run.seeds > 1 else ''}"
     return f"{blueprint.algorithm.component.name} on {env}, {run.env_steps:,} env steps, {seeds}"

@@ -13,6 +13,7 @@ import tomli
 
 from slmk import RunError
 from slmk.builtin.jsonl import read_rows
+from slmk.component import env_title
 from slmk.metrics import session_summary, trial_summary
 from slmk.toolbox.tables import flattened
 
@@ -45,8 +46,7 @@ class RunData:
     @property
     def env(self) -> str:
         """The environment's id, or its backend's name where it has no ids."""
-        env = self.manifest.get("env") or {}
-        return str(env.get("id") or env.get("name") or "unknown environment")
+        return env_title(self.manifest.get("env") or {})
 
     @property
     def progress(self) -> float:
