@@ -67,10 +67,10 @@ class Target:
     objective: str
     """By whose vector it moves."""
     where: slice
-    """What of that vector."""
+    """Slice of the objective's flat vector that this network copies."""
     tau: float
     buffers: Sequence[tuple[Tensor, Tensor]]
-    """Its own, and those that are copied to them."""
+    """Pairs (buffer of the target, buffer of the source), copied at every move."""
 
     def move(self, flat: Tensor, source: Tensor, tau: float) -> None:
         """Move `flat` by a share `tau` towards the parameters on `source`."""
@@ -84,7 +84,7 @@ class Target:
 
 class _Attempt:
     """A method that is compiled at its first call. Where that fails, a warning, and the method itself from then on: a
-    slow run beats a dead one. Nothing else is done again, such as what other methods of the same step have changed.
+    slow run beats a dead one. Only the failed call is repeated; effects of earlier calls in the step are kept.
     """
 
     def __init__(self, method: Callable[..., Any], device: torch.device, **about: str) -> None:
