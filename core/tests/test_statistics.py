@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from slmk.statistics import bootstrap_interval, describe, finite, iqm, optimality_gap, probability_of_improvement
+from slmk.statistics import bootstrap_interval, describe, finite, iqm, probability_of_improvement
 
 SCORES = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0, 5.0, 3.0, 5.0]
 
@@ -73,11 +73,6 @@ def test_probability_of_improvement_is_the_scaled_mann_whitney_statistic():
     assert probability_of_improvement(ours, theirs) == pytest.approx(0.7916666666666666)
     assert probability_of_improvement(theirs, ours) == pytest.approx(1 - 0.7916666666666666)
     assert probability_of_improvement(ours, ours) == 0.5
-
-
-def test_optimality_gap_does_not_let_a_surplus_make_up_for_a_miss():
-    """Scores 50, 100 and 400 miss a target of 100 by 50, 0 and 0."""
-    assert optimality_gap([50.0, 100.0, 400.0], 100.0) == pytest.approx(50 / 3)
 
 
 def test_finite_leaves_numbers_alone():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from slmk.windows import Windows, joined
+from slmk.windows import Windows
 
 
 def rollout(horizon=4, num_envs=2):
@@ -56,13 +56,3 @@ def test_a_horizon_that_does_not_split_is_refused():
     """Four steps are no multiple of three."""
     with pytest.raises(ValueError, match="a rollout of 4 steps does not split into windows of 3"):
         Windows(3).cut(rollout())
-
-
-def test_joining_sequences_keeps_carries_beside_them():
-    """Groups (L, B, …) are joined along B, and so are carries (B, width), which have no L."""
-    now = {"obs": torch.zeros(5, 2, 3), "carry/critic": torch.zeros(2, 7)}
-    then = {"obs": torch.ones(5, 2, 3), "carry/critic": torch.ones(2, 7), "mask": torch.ones(5, 2)}
-    both = joined(now, then, 1)
-    assert {name: x.shape for name, x in both.items()} == {"obs": (5, 4, 3), "carry/critic": (4, 7)}
-    assert both["obs"][:, 2:].eq(1).all()
-    assert both["carry/critic"][2:].eq(1).all()

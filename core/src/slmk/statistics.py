@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["bootstrap_interval", "describe", "finite", "iqm", "optimality_gap", "probability_of_improvement"]
+__all__ = ["bootstrap_interval", "describe", "finite", "iqm", "probability_of_improvement"]
 
 Scores = Sequence[float] | npt.NDArray[np.float64]
 REPETITIONS = 2000
@@ -29,11 +29,6 @@ def iqm(scores: npt.ArrayLike, axis: int | None = None) -> Any:
     ordered = np.sort(table.ravel() if axis is None else np.moveaxis(table, axis, -1), axis=-1)
     count = ordered.shape[-1]
     return ordered[..., count // 4 : count - count // 4].mean(-1)
-
-
-def optimality_gap(scores: npt.ArrayLike, target: float) -> float:
-    """By how much scores miss the target on average; what exceeds it counts as a miss of 0."""
-    return float(np.maximum(target - np.asarray(scores, dtype=float), 0.0).mean())
 
 
 def bootstrap_interval(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from slmk.batch import CARRY, Obs
+from slmk.batch import CARRY
 
-__all__ = ["Windows", "joined"]
+__all__ = ["Windows"]
 
 Tree = Mapping[str, Any]
 """Tensors by name, or trees of them, as ``obs`` is one."""
@@ -61,14 +60,3 @@ class Windows:
 
     def _pick(self, x: Tensor, index: Tensor, is_carry: bool) -> Tensor:
         return x[index] if is_carry or self.length == 1 else x[:, index]
-
-
-def joined(now: Obs, then: Obs, axis: int) -> Obs:
-    """Two batches as one of twice the size.
-
-    Args:
-        now: groups (B, …), or (L, B, …) for sequences.
-        then: the same groups.
-        axis: where B is: 0 or 1. Carries have no axis before it.
-    """
-    return {name: torch.cat([x, then[name]], 0 if name.startswith(CARRY) else axis) for name, x in now.items()}

@@ -17,7 +17,7 @@ from slmk.toolbox.actors import Actor
 from slmk.toolbox.soft import GAUSSIAN, Candidates, soft_actions
 from slmk.toolbox.temperature import Temperature, target_entropy, temperature_loss
 
-__all__ = ["SoftActor", "average", "smallest"]
+__all__ = ["SoftActor", "smallest"]
 
 
 class _Options(Protocol):
@@ -34,11 +34,6 @@ class _Options(Protocol):
 def smallest(q: Tensor) -> Tensor:
     """The least value that any member of an ensemble (E, *batch, K) gives: it is overestimated least."""
     return q.amin(0)
-
-
-def average(q: Tensor) -> Tensor:
-    """The mean over an ensemble (E, *batch, K): of many members the least would be far too low."""
-    return q.mean(0)
 
 
 class SoftActor(Actor):

@@ -18,7 +18,7 @@ from slmk.testing.off_policy import (
     scatter,
 )
 from slmk_algo_crossq import CrossQConfig
-from slmk_algo_crossq.crossq import CrossQ, batch_of
+from slmk_algo_crossq.crossq import CrossQ, batch_of, joined
 from slmk_net_mlp import MLPConfig
 from slmk_net_mlp.mlp import MLP
 
@@ -221,3 +221,13 @@ def test_a_compiled_step_equals_an_eager_one():
         found.append(algorithm.model.state_dict())
     # Adam turns the sign of a gradient that is 0 but for rounding into a step of lr, 1e-3.
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=3e-3)
+
+
+def test_joining_sequences_keeps_carries_beside_them():
+    """Groups (L, B, …) are joined along B, and so are carries (B, width), which have no L."""
+    now = {"obs": torch.zeros(5, 2, 3), "carry/critic": torch.zeros(2, 7)}
+    then = {"obs": torch.ones(5, 2, 3), "carry/critic": torch.ones(2, 7), "mask": torch.ones(5, 2)}
+    both = joined(now, then, 1)
+    assert {name: x.shape for name, x in both.items()} == {"obs": (5, 4, 3), "carry/critic": (4, 7)}
+    assert both["obs"][:, 2:].eq(1).all()
+    assert both["carry/critic"][2:].eq(1).all()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from slmk import Act, Adam, EnvInfo, Learner, Metrics, Objective, Obs, Parts, Role
+from slmk.batch import CARRY
 from slmk.protocols import Memory
 from slmk.toolbox.pacing import Pace
 from slmk.toolbox.returns import bootstrapped
@@ -12,7 +14,6 @@ from slmk.toolbox.scaling import weighted_average, weighted_mean
 from slmk.toolbox.schedules import at
 from slmk.toolbox.soft import Batch, batch_of, soft_roles
 from slmk.toolbox.soft_actors import SoftActor, smallest
-from slmk.windows import joined
 from slmk_algo_crossq import CrossQConfig
 
 __all__ = ["CrossQ"]
@@ -97,3 +98,14 @@ class CrossQ:
     def value(self, obs: Obs) -> Tensor:
         """The soft value (N,): exact for discrete actions, of the most likely one before tanh for continuous ones."""
         return self.actor.expected(obs)
+
+
+def joined(now: Obs, then: Obs, axis: int) -> Obs:
+    """Two batches as one of twice the size.
+
+    Args:
+        now: groups (B, …), or (L, B, …) for sequences.
+        then: the same groups.
+        axis: where B is: 0 or 1. Carries have no axis before it.
+    """
+    return {name: torch.cat([x, then[name]], 0 if name.startswith(CARRY) else axis) for name, x in now.items()}

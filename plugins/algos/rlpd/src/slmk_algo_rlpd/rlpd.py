@@ -16,7 +16,7 @@ from slmk.toolbox.returns import bootstrapped
 from slmk.toolbox.scaling import weighted_average, weighted_mean
 from slmk.toolbox.schedules import at
 from slmk.toolbox.soft import Batch, batch_of, soft_roles
-from slmk.toolbox.soft_actors import SoftActor, average, smallest
+from slmk.toolbox.soft_actors import SoftActor, smallest
 from slmk_algo_rlpd import RLPDConfig
 
 __all__ = ["RLPD"]
@@ -104,3 +104,8 @@ class RLPD:
     def value(self, obs: Obs) -> Tensor:
         """The soft value (N,): exact for discrete actions, of the most likely one before tanh for continuous ones."""
         return self.actor.expected(obs, over=average)
+
+
+def average(q: Tensor) -> Tensor:
+    """The mean over an ensemble (E, *batch, K): of many members the least would be far too low."""
+    return q.mean(0)
