@@ -11,7 +11,7 @@ from gymnasium import spaces
 from torch import nn
 
 from slmk import world
-from slmk.batch import CARRY, FIRST
+from slmk.batch import CARRY, FIRST, MASK
 from slmk.config import EnvConfig
 from slmk.env_info import EnvInfo
 from slmk.errors import PluginError, Problem, SpecError, did_you_mean
@@ -23,9 +23,6 @@ from slmk.spec import Blueprint, Part, PolicyBlueprint
 from slmk.streams import Streams
 
 __all__ = ["Agent", "build_agent", "build_env", "build_memory", "in_common", "resolve_device", "task_of"]
-
-MASK = "mask"
-"""The observation group that says which discrete actions are allowed; read by action heads, not by networks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-__all__ = ["CARRY", "FIRST", "Act", "Obs", "Sample", "Step", "Transition"]
+__all__ = ["CARRY", "FIRST", "MASK", "Act", "Obs", "Sample", "Step", "Transition", "allowed_actions"]
 
 Obs = dict[str, Tensor]
 """Observation groups by name, each ``(N, *shape)``, raw (not normalised), on the run's device."""
@@ -20,6 +20,9 @@ CARRY = "carry/"
 that role remembers from before this observation. The run provides them; see `slmk.recurrence`."""
 FIRST = "first"
 """The group (N,) bool, present beside carries: whether this is the first observation of an episode."""
+MASK = "mask"
+"""The group (N, choices) that says which discrete actions are allowed: read by action heads rather than by networks, as
+`allowed_actions`."""
 
 
 @dataclass(slots=True)
@@ -104,3 +107,12 @@ class Sample(Transition):
             weight=function(self.weight),
             index=function(self.index),
         )
+
+
+def allowed_actions(obs: Obs) -> Tensor | None:
+    """Which discrete actions are allowed, (*batch, choices) bool: all choices of MultiDiscrete, one after the other.
+
+    None where `obs`, groups (*batch, *shape), has no group `MASK`: then all are.
+    """
+    mask = obs.get(MASK)
+    return None if mask is None else mask.bool()

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from slmk.batch import Obs
+from slmk.batch import Obs, allowed_actions
 from slmk.errors import Problem, SpecError
 from slmk.toolbox.distributions import Bernoulli, Categorical, Distribution, MultiCategorical, Normal, TanhNormal
 
@@ -62,7 +62,7 @@ class DiscreteHead(ActionHead):
 
     def forward(self, features: Tensor, obs: Obs) -> Categorical:
         """Features are logits."""
-        return Categorical(features, _mask(obs))
+        return Categorical(features, allowed_actions(obs))
 
     def to_env(self, raw: Tensor) -> Tensor:
         """Count from the space's start."""
@@ -82,7 +82,7 @@ class MultiDiscreteHead(ActionHead):
 
     def forward(self, features: Tensor, obs: Obs) -> MultiCategorical:
         """Features are the logits of all choices, one after the other."""
-        return MultiCategorical(features, self.nvec, _mask(obs))
+        return MultiCategorical(features, self.nvec, allowed_actions(obs))
 
     def to_env(self, raw: Tensor) -> Tensor:
         """Count from the space's starts, in its shape."""
@@ -230,11 +230,6 @@ def _continuous_head(space: spaces.Box, gaussian: Gaussian, log_std_init: float)
         message = "squashed actions need finite bounds"
         raise SpecError([Problem(message, "algorithm.gaussian", expected="a bounded Box", found=str(space), hint=hint)])
     return (TanhHead if gaussian == "tanh" else TanhClampedHead)(space, log_std_init)
-
-
-def _mask(obs: Obs) -> Tensor | None:
-    mask = obs.get("mask")
-    return None if mask is None else mask.bool()
 
 
 def _shaped(flat: Tensor, shape: tuple[int, ...]) -> Tensor:

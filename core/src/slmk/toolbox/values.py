@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from slmk.batch import Obs
+from slmk.batch import Obs, allowed_actions
 from slmk.errors import Problem, SpecError
 from slmk.toolbox.distributions import Categorical
 
@@ -46,8 +46,7 @@ class ValueHead:
             features: (*batch, outputs).
             obs: the groups acted on; a group ``mask`` (*batch, n) says which actions are allowed.
         """
-        mask = obs.get("mask")
-        allowed = None if mask is None else mask.bool()
+        allowed = allowed_actions(obs)
         values = _dueling(features, allowed) if self.dueling else features
         return values if allowed is None else torch.where(allowed, values, LOWEST)
 
