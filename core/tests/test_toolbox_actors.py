@@ -1,15 +1,12 @@
 """A policy of network and head."""
 
 import numpy as np
-import pytest
 import torch
 from gymnasium import spaces
 from torch import nn
 
 from slmk import EnvInfo, Model
-from slmk.builtin import RunningConfig
-from slmk.builtin.running import Running
-from slmk.toolbox.actors import Actor, ActorCritic
+from slmk.toolbox.actors import Actor
 
 BOX = spaces.Box(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
 
@@ -50,30 +47,3 @@ def test_gradients_reach_head_and_network():
     """The head's log standard deviation is a parameter of the policy."""
     policy = actor(BOX, log_std_init=-1.0)
     assert dict(policy.named_parameters())["head.log_std"].tolist() == [-1.0, -1.0]
-
-
-class Critical(ActorCritic):
-    """Its critic answers with the first number of an observation."""
-
-    def __init__(self, normalizers):
-        self.model = Model({"critic": First()}, {"critic": ("obs",)}, {})
-        self.normalizers = normalizers
-
-
-class First(nn.Module):
-    def forward(self, obs):
-        return obs["obs"][..., :1]
-
-
-def test_values_are_in_units_of_reward_whatever_the_critic_answers_in():
-    """Where targets are scaled its answers are scaled back, there and back again; elsewhere nothing changes."""
-    rewards = torch.tensor([1.0, 2.0, 3.0, 6.0])
-    normalizer = Running(RunningConfig(), ())
-    normalizer.update(rewards)
-    obs = {"obs": torch.tensor([[0.0, 9.0], [1.0, 9.0]])}
-    scaled, plain = Critical({"value": normalizer}), Critical({})
-    torch.testing.assert_close(scaled.value(obs), torch.tensor([3.0, 3.0 + rewards.std(correction=0)]))
-    assert scaled.as_output(rewards).mean().item() == pytest.approx(0, abs=1e-3)
-    torch.testing.assert_close(scaled.as_value(scaled.as_output(rewards)), rewards)
-    assert plain.value(obs).tolist() == [0, 1]
-    assert plain.as_output(rewards) is rewards

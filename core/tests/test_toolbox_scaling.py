@@ -40,3 +40,11 @@ def test_scaled_anew_keeps_the_sign():
     scaled = scaled_anew(X, normalizer)
     torch.testing.assert_close(scaled / scaled[0], X)
     torch.testing.assert_close(scaled, normalizer.scale(X))
+
+
+def test_scaled_anew_without_a_normalizer():
+    """Nothing changes, or mean and deviation become 0 and 1; a normalizer takes the place of that."""
+    assert scaled_anew(X, None) is X
+    torch.testing.assert_close(scaled_anew(X, None, standardise=True), standardised(X))
+    one, other = (Running(RunningConfig(), ()) for _ in range(2))
+    assert torch.equal(scaled_anew(X, one, standardise=True), scaled_anew(X, other))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from slmk import Linear
 from slmk.errors import SpecError
 from slmk.toolbox.values import LOWEST, Boltzmann, EpsilonGreedy, value_head, value_policy
 
@@ -121,7 +124,10 @@ def test_boltzmann_by_hand() -> None:
 
 
 def test_kinds_of_exploration() -> None:
-    """A kind's policy is that of its class, with ε or the temperature."""
+    """A kind's policy is that of its class, with the present value of ε or of the temperature."""
     values = torch.tensor([[0.0, 1.0]])
-    assert torch.equal(value_policy(values, "epsilon", 0.4).probs, EpsilonGreedy(values, 0.4).probs)
-    assert torch.equal(value_policy(values, "boltzmann", 0.4).probs, Boltzmann(values, 0.4).probs)
+    falling = Linear(start=0.9, end=0.1, until=0.8)
+    by_epsilon = SimpleNamespace(exploration="epsilon", epsilon=falling, temperature=7.0)
+    assert torch.equal(value_policy(values, by_epsilon, 0.5).probs, EpsilonGreedy(values, 0.4).probs)
+    by_temperature = SimpleNamespace(exploration="boltzmann", epsilon=7.0, temperature=falling)
+    assert torch.equal(value_policy(values, by_temperature, 0.5).probs, Boltzmann(values, 0.4).probs)

@@ -5,6 +5,7 @@ import torch
 
 import slmk
 from slmk.session import Session
+from slmk.toolbox.minibatches import minibatches
 
 NETWORK = {"name": "mlp", "hidden": [64, 64], "activation": "tanh"}
 
@@ -55,7 +56,7 @@ def test_a_compiled_update_is_twice_as_fast(throughput, benchmark):
             run.memory.add(run.obs, act, step)
             run.obs = step.obs
         data = run.algorithm.prepare(run.memory.take())
-        index = run.algorithm.minibatches(512)[0]
+        index = minibatches(512, 4, run.algorithm.generator)[0]
 
         def update(learner=run.algorithm.learner, data=data, index=index):
             for _ in range(16):

@@ -1,1 +1,1 @@
-"""Pure functions that several algorithms share, one subject per module, each with known-answer tests."""
+"""What several plugins share: pure functions, and parts such as actors and distributions; one subject per module."""

@@ -42,7 +42,18 @@ def standardised(x: Tensor, *, correction: int = 1) -> Tensor:
 
 
 @torch.no_grad()
-def scaled_anew(x: Tensor, normalizer: Normalizer) -> Tensor:
-    """`x` (*batch,) divided by the spread of all that came before, itself included."""
+def scaled_anew(x: Tensor, normalizer: Normalizer | None, *, standardise: bool = False) -> Tensor:
+    """Divided by the spread of all that came before, `x` included; without a normalizer standardised, or as it is.
+
+    Args:
+        x: (*batch,), such as the advantages of a rollout.
+        normalizer: keeps the statistics; changed in place. One takes the place of `standardise`.
+        standardise: whether `x` is to be `standardised` where there is no normalizer.
+
+    Returns:
+        (*batch,).
+    """
+    if normalizer is None:
+        return standardised(x) if standardise else x
     normalizer.update(x)
     return normalizer.scale(x)

@@ -10,8 +10,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 from slmk.batch import Obs, allowed_actions
+from slmk.config import Schedule
 from slmk.errors import Problem, SpecError
 from slmk.toolbox.distributions import Categorical
+from slmk.toolbox.schedules import at
 
 __all__ = ["Boltzmann", "EpsilonGreedy", "Exploration", "ValueHead", "ValuePolicy", "value_head", "value_policy"]
 
@@ -73,6 +75,17 @@ def value_head(space: spaces.Space[Any], dueling: bool = False) -> ValueHead:
     raise SpecError([Problem(message, "algorithm.name", expected="a Discrete space", found=str(space), hint=hint)])
 
 
+class _Options(Protocol):
+    """What the config of an algorithm that explores by values has."""
+
+    @property
+    def exploration(self) -> Exploration: ...
+    @property
+    def epsilon(self) -> Schedule: ...
+    @property
+    def temperature(self) -> Schedule: ...
+
+
 class ValuePolicy(Protocol):
     """A policy given by the values (*batch, n) of actions; it never takes one that has the lowest value."""
 
@@ -125,9 +138,17 @@ class Boltzmann(Categorical):
         return self.log_probs.exp()
 
 
-def value_policy(values: Tensor, exploration: Exploration, randomness: float) -> ValuePolicy:
-    """The policy of a kind with ε or the temperature T, as the kind may be."""
-    return EpsilonGreedy(values, randomness) if exploration == "epsilon" else Boltzmann(values, randomness)
+def value_policy(values: Tensor, options: _Options, progress: float) -> ValuePolicy:
+    """The policy that explores by `values` (*batch, n), as the options say.
+
+    Args:
+        values: as `ValueHead` gives them.
+        options: `exploration`, and the schedule of its ε or of its temperature T.
+        progress: the share of the budget that is used.
+    """
+    if options.exploration == "epsilon":
+        return EpsilonGreedy(values, at(options.epsilon, progress))
+    return Boltzmann(values, at(options.temperature, progress))
 
 
 def _dueling(features: Tensor, allowed: Tensor | None) -> Tensor:

@@ -100,7 +100,7 @@ def test_a_value_normalizer_changes_units_not_values():
     statistics.update(torch.tensor([90.0, 110.0]))
     output = algorithm.model("critic", {"obs": torch.ones(1, 4)}).squeeze(-1)
     assert algorithm.value({"obs": torch.ones(1, 4)}).item() == pytest.approx(100 + 10 * output.item(), rel=1e-5)
-    assert algorithm.as_output(torch.tensor(120.0)).item() == pytest.approx(2.0)
+    assert algorithm.critic.as_output(torch.tensor(120.0)).item() == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("length", [2, 3])

@@ -113,12 +113,14 @@ def test_windows_change_nothing_for_networks_without_memory(length):
     torch.testing.assert_close(found, expected)
 
 
-def test_minibatches_cover_every_sample_once():
-    """One epoch's indices are a permutation of all samples."""
-    algorithm = ppo()
-    index = algorithm.minibatches(T * N)
-    assert index.shape == (2, T * N // 2)
-    assert sorted(index.flatten().tolist()) == list(range(T * N))
+def test_each_epoch_takes_every_sample_once(monkeypatch):
+    """Two epochs of three minibatches: six steps, the first and the last three of which are a permutation each."""
+    algorithm, taken = ppo(epochs=2, minibatches=3), []
+    monkeypatch.setattr(algorithm.learner, "step", lambda data, index, **scalars: taken.append(index))
+    algorithm.learn(Once(random_rollout(algorithm)), 0.0)
+    assert [len(index) for index in taken] == [T * N // 3] * 6
+    for epoch in (taken[:3], taken[3:]):
+        assert sorted(torch.cat(epoch).tolist()) == list(range(T * N))
 
 
 def test_target_kl_ends_the_epochs_early():

@@ -11,7 +11,7 @@ from slmk.state import get_state, set_state
 from slmk.testing.on_policy import ENVS, Reference, assemble, check_one_graph, collect, recurrent_run
 from slmk.windows import Windows
 from slmk_algo_reinforce import ReinforceConfig
-from slmk_algo_reinforce.reinforce import Reinforce, standardised
+from slmk_algo_reinforce.reinforce import Reinforce, weighted_standardised
 
 T, N, LIMIT = 4, ENVS, 10
 DISCRETE, BOX = spaces.Discrete(3), spaces.Box(-1.0, 1.0, (2,))
@@ -131,7 +131,7 @@ def test_loss_and_gradients_equal_a_float64_reference(space):
 def test_standardised_by_hand():
     """Of 1, 3 and a third return without weight: mean 2, deviation 1, so −1 and 1."""
     returns, weight = torch.tensor([1.0, 3.0, 100.0]), torch.tensor([1.0, 1.0, 0.0])
-    torch.testing.assert_close(standardised(returns, weight)[:2], torch.tensor([-1.0, 1.0]))
+    torch.testing.assert_close(weighted_standardised(returns, weight)[:2], torch.tensor([-1.0, 1.0]))
 
 
 def test_without_an_ended_episode_nothing_is_learned():

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Adam, EnvInfo, Learner, Metrics, Parts, Role, Transition
+from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor, ActorCritic, actor_role
+from slmk.toolbox.actors import Actor, actor_role
 from slmk.toolbox.advantages import gae
+from slmk.toolbox.critics import Critic
 from slmk.toolbox.rewards import ReturnScaler, explained_variance
-from slmk.toolbox.scaling import scaled_anew, standardised
+from slmk.toolbox.scaling import scaled_anew
 from slmk.toolbox.schedules import at
 from slmk_algo_a2c import A2CConfig
 
@@ -22,7 +23,7 @@ Rollout = dict[str, Any]
 """What the loss needs of each transition, by name, as `slmk.windows` cuts it; ``obs`` is a dict of groups."""
 
 
-class A2C(ActorCritic):
+class A2C:
     """One policy-gradient step on each rollout of T × N transitions, with a critic for baseline and bootstrapping."""
 
     @staticmethod
@@ -37,6 +38,7 @@ class A2C(ActorCritic):
         self.model = parts.model
         self.normalizers = dict(parts.normalizers)
         self.actor = Actor(parts.model, env, gaussian=config.gaussian, log_std_init=config.log_std_init)
+        self.critic = Critic(parts.model, self.normalizers.get("value"))
         self.learner = Learner(
             {"actor": self.actor},
             self.loss,
@@ -45,6 +47,14 @@ class A2C(ActorCritic):
             steps_ahead=parts.iterations,
         )
         self.scaler = ReturnScaler(config.gamma, env.num_envs, env.device)
+
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
+        return self.actor.act(obs, self.generator)
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The mode of the policy."""
+        return self.actor.mode(obs)
 
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Algorithm S3 with all environments in step: estimate advantages, then one update."""
@@ -67,9 +77,10 @@ class A2C(ActorCritic):
         value, next_value = self.value(rollout.obs), self.value(rollout.next_obs)
         gamma, lam = self.config.gamma, self.config.lam
         advantage, returns = gae(reward, value, next_value, terminated, truncated, gamma, lam)
-        if "value" in self.normalizers:
-            self.normalizers["value"].update(returns)
-        advantage = self.normalize(advantage)
+        self.critic.observe(returns)
+        advantage = scaled_anew(
+            advantage, self.normalizers.get("advantage"), standardise=self.config.normalize_advantage
+        )
         data = {"raw": rollout.extras["raw"], "advantage": advantage, "returns": returns, "value": value}
         return self.model.windows.cut(data | {"obs": rollout.obs})
 
@@ -79,14 +90,11 @@ class A2C(ActorCritic):
         policy = self.actor(obs)
         policy_loss = -(policy.log_prob(data["raw"]) * data["advantage"]).mean()
         bonus = policy.entropy().mean()
-        # In the units of the critic's output.
-        error = self.model("critic", obs).squeeze(-1) - self.as_output(data["returns"])
+        error = self.critic.output(obs) - self.critic.as_output(data["returns"])
         value_loss = 0.5 * error.square().mean()
         loss = policy_loss + self.config.value_coefficient * value_loss - entropy * bonus
         return loss, {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": bonus}
 
-    def normalize(self, advantage: Tensor) -> Tensor:
-        """Advantages (T, N) by their normalizer, or standardised, or as they are."""
-        if "advantage" in self.normalizers:
-            return scaled_anew(advantage, self.normalizers["advantage"])
-        return standardised(advantage) if self.config.normalize_advantage else advantage
+    def value(self, obs: Obs) -> Tensor:
+        """V(obs) in units of (scaled) reward; (*batch,)."""
+        return self.critic.value(obs)

@@ -12,7 +12,7 @@ from slmk.toolbox.pacing import Pace
 from slmk.toolbox.returns import bootstrapped
 from slmk.toolbox.scaling import weighted_mean
 from slmk.toolbox.schedules import at
-from slmk.toolbox.values import EpsilonGreedy, ValuePolicy, value_head, value_policy
+from slmk.toolbox.values import EpsilonGreedy, value_head, value_policy
 from slmk_algo_dqn import DQNConfig
 
 __all__ = ["DQN"]
@@ -49,8 +49,9 @@ class DQN:
         """Explore by the values; uniformly among the allowed actions while warming up."""
         self.model.observe(obs)
         values = self.values(self.model, obs)
-        explorer = EpsilonGreedy(values, 1.0) if self.pace.warms_up(progress) else self.explorer(values, progress)
-        return Act(self.head.to_env(explorer.sample(self.generator)))
+        warms_up = self.pace.warms_up(progress)
+        policy = EpsilonGreedy(values, 1.0) if warms_up else value_policy(values, self.config, progress)
+        return Act(self.head.to_env(policy.sample(self.generator)))
 
     def policy(self, obs: Obs) -> Tensor:
         """The best action by value."""
@@ -90,12 +91,6 @@ class DQN:
             return values.amax(-1)
         best = self.values(self.model, next_obs).argmax(-1, keepdim=True)
         return values.gather(-1, best).squeeze(-1)
-
-    def explorer(self, values: Tensor, progress: float) -> ValuePolicy:
-        """The policy that acts, given by `values` (*batch, n)."""
-        config = self.config
-        randomness = config.epsilon if config.exploration == "epsilon" else config.temperature
-        return value_policy(values, config.exploration, at(randomness, progress))
 
     @torch.no_grad()
     def value(self, obs: Obs) -> Tensor:

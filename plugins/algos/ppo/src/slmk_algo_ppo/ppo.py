@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Adam, EnvInfo, Learner, Metrics, Parts, Role, Transition
+from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor, ActorCritic, actor_role
+from slmk.toolbox.actors import Actor, actor_role
 from slmk.toolbox.advantages import gae
+from slmk.toolbox.critics import Critic
+from slmk.toolbox.minibatches import minibatches
 from slmk.toolbox.rewards import ReturnScaler, explained_variance
 from slmk.toolbox.scaling import scaled_anew, standardised
 from slmk.toolbox.schedules import at
@@ -24,7 +26,7 @@ Rollout = dict[str, Any]
 """What the loss needs of each transition, by name, as `slmk.windows` cuts it; ``obs`` is a dict of groups."""
 
 
-class PPO(ActorCritic):
+class PPO:
     """Clipped-surrogate policy gradient on rollouts of T × N transitions.
 
     Log-probabilities and values of the acting policy are computed once for the whole rollout, just before its first
@@ -43,6 +45,7 @@ class PPO(ActorCritic):
         self.model = parts.model
         self.normalizers = dict(parts.normalizers)
         self.actor = Actor(parts.model, env, gaussian=config.gaussian, log_std_init=config.log_std_init)
+        self.critic = Critic(parts.model, self.normalizers.get("value"))
         self.learner = Learner(
             {"actor": self.actor},
             self.loss,
@@ -53,6 +56,14 @@ class PPO(ActorCritic):
         self.rate = KLRate(config.lr, env.device) if isinstance(config.lr, ByKL) else None
         self.scaler = ReturnScaler(config.gamma, env.num_envs, env.device)
 
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
+        return self.actor.act(obs, self.generator)
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The mode of the policy."""
+        return self.actor.mode(obs)
+
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Algorithm 1: estimate advantages, then several epochs of minibatch updates on the surrogate."""
         config = self.config
@@ -61,7 +72,7 @@ class PPO(ActorCritic):
         clip, entropy = at(config.clip, progress), at(config.entropy, progress)
         lr = at(config.lr, progress) if self.rate is None else self.rate.value
         for _ in range(config.epochs):
-            for index in self.minibatches(size):
+            for index in minibatches(size, config.minibatches, self.generator):
                 self.learner.step(data, index, lr=lr, clip=clip, entropy=entropy)
                 if self.rate is not None:
                     self.rate.follow(self.learner.latest("policy/kl"))
@@ -77,11 +88,6 @@ class PPO(ActorCritic):
         """The running episodes do not go on, and so their returns do not either."""
         self.scaler.abandon()
 
-    def minibatches(self, size: int) -> Tensor:
-        """A random permutation of all samples (or windows) as (minibatches, size / minibatches) indices."""
-        order = torch.randperm(size, generator=self.generator, device=self.generator.device)
-        return order.view(self.config.minibatches, -1)
-
     @torch.no_grad()
     def prepare(self, rollout: Transition) -> Rollout:
         """Everything the loss needs of a (T, N) rollout, cut into samples."""
@@ -90,10 +96,8 @@ class PPO(ActorCritic):
         value, next_value = self.value(rollout.obs), self.value(rollout.next_obs)
         gamma, lam = self.config.gamma, self.config.lam
         advantage, returns = gae(reward, value, next_value, terminated, truncated, gamma, lam)
-        if "value" in self.normalizers:
-            self.normalizers["value"].update(returns)
-        if "advantage" in self.normalizers:
-            advantage = scaled_anew(advantage, self.normalizers["advantage"])
+        self.critic.observe(returns)
+        advantage = scaled_anew(advantage, self.normalizers.get("advantage"))
         raw = rollout.extras["raw"]
         log_prob = self.actor(rollout.obs).log_prob(raw)
         data = {"raw": raw, "log_prob": log_prob, "value": value, "advantage": advantage, "returns": returns}
@@ -113,8 +117,8 @@ class PPO(ActorCritic):
         policy_loss, bonus = -clipped_surrogate(ratio, advantage, clip).mean(), policy.entropy().mean()
 
         # Critic: squared error to the λ-return, in the units of the critic's output.
-        output = self.model("critic", obs).squeeze(-1)
-        target, old = self.as_output(batch["returns"]), self.as_output(batch["value"])
+        output = self.critic.output(obs)
+        target, old = self.critic.as_output(batch["returns"]), self.critic.as_output(batch["value"])
         error = (output - target).square()
         if self.config.value_clip:
             near = old + (output - old).clamp(-self.config.value_clip, self.config.value_clip)
@@ -133,3 +137,7 @@ class PPO(ActorCritic):
             "policy/kl": kl,
             "policy/clipped": clipped,
         }
+
+    def value(self, obs: Obs) -> Tensor:
+        """V(obs) in units of (scaled) reward; (*batch,)."""
+        return self.critic.value(obs)

@@ -8,11 +8,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from slmk import Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
+from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor, PolicyBased
+from slmk.toolbox.actors import Actor
 from slmk.toolbox.distributions import Distribution, TanhNormal
 from slmk.toolbox.heads import MIN_STD, head_outputs
+from slmk.toolbox.minibatches import minibatches
 from slmk.toolbox.returns import bootstrapped, discounted
 from slmk.toolbox.scaling import standardised
 from slmk.toolbox.schedules import at
@@ -30,7 +31,7 @@ Segments = dict[str, Any]
 """What the loss needs of segments (L, S, …), by name, and ``next_obs`` after the last step of each, (S, …)."""
 
 
-class PPOBrax(PolicyBased):
+class PPOBrax:
     """Clipped surrogate on segments of L steps, whose advantages follow the critic as it learns.
 
     In every minibatch the present critic values the segments anew, and returns and advantages are computed from that.
@@ -57,6 +58,14 @@ class PPOBrax(PolicyBased):
             steps_ahead=parts.iterations * config.epochs * config.minibatches,
         )
 
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
+        return self.actor.act(obs, self.generator)
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The mode of the policy."""
+        return self.actor.mode(obs)
+
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Several epochs of minibatch updates; observation statistics move once, before them."""
         config = self.config
@@ -65,15 +74,10 @@ class PPOBrax(PolicyBased):
         self.model.observe(rollout.obs)
         lr, clip, entropy = (at(value, progress) for value in (config.lr, config.clip, config.entropy))
         for _ in range(config.epochs):
-            for index in self.minibatches(size):
+            for index in minibatches(size, config.minibatches, self.generator):
                 noise = torch.empty_like(data["raw"][:, index], dtype=torch.float32).normal_(generator=self.generator)
                 self.learner.step(data, index, noise, lr=lr, clip=clip, entropy=entropy)
         return self.learner.metrics()
-
-    def minibatches(self, size: int) -> Tensor:
-        """A random permutation of all segments as (minibatches, size / minibatches) indices."""
-        order = torch.randperm(size, generator=self.generator, device=self.generator.device)
-        return order.view(self.config.minibatches, -1)
 
     @torch.no_grad()
     def prepare(self, rollout: Transition) -> Segments:

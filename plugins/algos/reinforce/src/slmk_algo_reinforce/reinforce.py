@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Adam, EnvInfo, Learner, Metrics, Parts, Problem, Role, SpecError, Transition
+from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Problem, Role, SpecError, Transition
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor, PolicyBased, actor_role
+from slmk.toolbox.actors import Actor, actor_role
 from slmk.toolbox.rewards import finished_returns
 from slmk.toolbox.scaling import weighted_mean
 from slmk.toolbox.schedules import at
@@ -24,7 +24,7 @@ Steps = dict[str, Any]
 """What is known of each step, by name; ``obs`` is a dict of groups."""
 
 
-class Reinforce(PolicyBased):
+class Reinforce:
     """One policy-gradient step on the steps of all episodes that ended since the last one.
 
     The return of a step is known once its episode has ended. So the last rollouts are kept, as many as an episode may
@@ -53,6 +53,14 @@ class Reinforce(PolicyBased):
         self.waiting: deque[Steps] = deque(maxlen=ceil(episode_limit(config, env) / config.horizon))
         """The last rollouts (T, N, …), oldest first, without the newest."""
 
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
+        return self.actor.act(obs, self.generator)
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The mode of the policy."""
+        return self.actor.mode(obs)
+
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """One update on the episodes that ended in this rollout."""
         rollout = memory.take()
@@ -73,7 +81,7 @@ class Reinforce(PolicyBased):
         returns, finished = finished_returns(steps["reward"], steps["done"], self.config.gamma, newest=self.horizon)
         weight = finished.float()
         if self.config.normalize_return:
-            returns = standardised(returns, weight)
+            returns = weighted_standardised(returns, weight)
         data = {"obs": steps["obs"], "raw": steps["raw"], "returns": returns, "weight": weight}
         return self.model.windows.cut(data)
 
@@ -116,7 +124,7 @@ def steps_of(rollout: Transition) -> Steps:
     return {"obs": rollout.obs, "raw": rollout.extras["raw"], "reward": rollout.reward, "done": done}
 
 
-def standardised(returns: Tensor, weight: Tensor) -> Tensor:
+def weighted_standardised(returns: Tensor, weight: Tensor) -> Tensor:
     """Returns minus their mean, divided by their standard deviation, both over what has weight."""
     centred = returns - weighted_mean(returns, weight)
     return centred / (weighted_mean(centred.square(), weight).sqrt() + 1e-8)

@@ -13,7 +13,7 @@ from slmk.protocols import Memory
 from slmk.toolbox.advantages import gae
 from slmk.toolbox.rewards import ReturnScaler
 from slmk.toolbox.schedules import at
-from slmk.toolbox.values import ValuePolicy, value_head, value_policy
+from slmk.toolbox.values import value_head, value_policy
 from slmk_algo_sarsa import SARSAConfig
 
 __all__ = ["SARSA"]
@@ -48,7 +48,8 @@ class SARSA:
 
     def act(self, obs: Obs, progress: float) -> Act:
         """Draw from the policy that the values give."""
-        return Act(self.head.to_env(self.explorer(self.values(obs), progress).sample(self.generator)))
+        policy = value_policy(self.values(obs), self.config, progress)
+        return Act(self.head.to_env(policy.sample(self.generator)))
 
     def policy(self, obs: Obs) -> Tensor:
         """The best action by value."""
@@ -88,13 +89,7 @@ class SARSA:
 
     def expectation(self, values: Tensor, progress: float) -> Tensor:
         """E Q(s, a) over the policy's actions, (*batch,)."""
-        return (self.explorer(values, progress).probs * values).sum(-1)
-
-    def explorer(self, values: Tensor, progress: float) -> ValuePolicy:
-        """The policy that acts, given by `values` (*batch, n)."""
-        config = self.config
-        randomness = config.epsilon if config.exploration == "epsilon" else config.temperature
-        return value_policy(values, config.exploration, at(randomness, progress))
+        return (value_policy(values, self.config, progress).probs * values).sum(-1)
 
     @torch.no_grad()
     def value(self, obs: Obs) -> Tensor:

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Adam, EnvInfo, Learner, Metrics, Parts, Role, Transition, world
+from slmk import Act, Adam, EnvInfo, Learner, Metrics, Obs, Parts, Role, Transition, world
 from slmk.protocols import Memory
-from slmk.toolbox.actors import Actor, ActorCritic, actor_role
+from slmk.toolbox.actors import Actor, actor_role
 from slmk.toolbox.advantages import gae
+from slmk.toolbox.critics import Critic
+from slmk.toolbox.minibatches import minibatches
 from slmk.toolbox.rewards import explained_variance
-from slmk.toolbox.scaling import scaled_anew, standardised
+from slmk.toolbox.scaling import scaled_anew
 from slmk.toolbox.schedules import at
 from slmk.toolbox.surrogates import clipped_surrogate
 from slmk_algo_sil import SILConfig
@@ -24,7 +26,7 @@ Steps = dict[str, Any]
 """What a loss needs of each step, by name; ``obs`` is a dict of groups."""
 
 
-class SIL(ActorCritic):
+class SIL:
     """An on-policy update on each rollout, then updates that make past actions likelier which paid unexpectedly well.
 
     Both kinds train the same parameters with one optimiser: `learner` and `imitator` hand its state to each other. The
@@ -43,6 +45,7 @@ class SIL(ActorCritic):
         self.model = parts.model
         self.normalizers = dict(parts.normalizers)
         self.actor = Actor(parts.model, env, gaussian=config.gaussian, log_std_init=config.log_std_init)
+        self.critic = Critic(parts.model, self.normalizers.get("value"))
         modules = {"actor": self.actor}
         adam = Adam(config.adam_beta1, config.adam_beta2, config.adam_eps, max_grad_norm=config.max_grad_norm)
         steps = parts.iterations * (config.epochs * config.minibatches + config.imitations)
@@ -60,14 +63,22 @@ class SIL(ActorCritic):
             correction=config.priority_correction,
         )
 
+    def act(self, obs: Obs, progress: float) -> Act:
+        """Sample from the policy; the sample before clipping or squashing travels along as ``raw``."""
+        return self.actor.act(obs, self.generator)
+
+    def policy(self, obs: Obs) -> Tensor:
+        """The mode of the policy."""
+        return self.actor.mode(obs)
+
     def learn(self, memory: Memory, progress: float) -> Metrics:
         """Algorithm 1: store the rollout, learn from it, then M times from the past."""
         config = self.config
         rollout = memory.take()
-        data = self.prepare(rollout)
+        data, size = self.prepare(rollout), self.model.windows.count(rollout.reward.numel())
         lr, clip, entropy = (at(value, progress) for value in (config.lr, config.clip, config.entropy))
         for _ in range(config.epochs):
-            for index in self.minibatches(self.model.windows.count(rollout.reward.numel())):
+            for index in minibatches(size, config.minibatches, self.generator):
                 self.learner.step(data, index, lr=lr, clip=clip, entropy=entropy)
         self.imitator.load_state_dict(self.learner.state_dict())  # On whose vector the networks lie.
         # Processes of a world make the same updates: all begin when one of them has something to imitate.
@@ -91,11 +102,6 @@ class SIL(ActorCritic):
         """The running episodes do not go on: their steps have no return to imitate."""
         self.past.abandon()
 
-    def minibatches(self, size: int) -> Tensor:
-        """A random permutation of all samples (or windows) as (minibatches, size / minibatches) indices."""
-        order = torch.randperm(size, generator=self.generator, device=self.generator.device)
-        return order.view(self.config.minibatches, -1)
-
     @torch.no_grad()
     def prepare(self, rollout: Transition) -> Steps:
         """Add a (T, N) rollout to the past, and return what the on-policy loss needs of it, cut into samples."""
@@ -106,9 +112,10 @@ class SIL(ActorCritic):
         self.past.add(rollout.obs, {"raw": raw, "reward": reward, "value": value, "done": done})
         ended = rollout.terminated, rollout.truncated
         advantage, returns = gae(rollout.reward, value, next_value, *ended, gamma, self.config.lam)
-        if "value" in self.normalizers:
-            self.normalizers["value"].update(returns)
-        advantage = self.normalize(advantage)
+        self.critic.observe(returns)
+        advantage = scaled_anew(
+            advantage, self.normalizers.get("advantage"), standardise=self.config.normalize_advantage
+        )
         log_prob = self.actor(rollout.obs).log_prob(raw)
         data = {"raw": raw, "log_prob": log_prob, "value": value, "advantage": advantage, "returns": returns}
         return self.model.windows.cut(data | {"obs": rollout.obs})
@@ -124,7 +131,7 @@ class SIL(ActorCritic):
         else:
             surrogate = log_prob * advantage
         policy_loss, bonus = -surrogate.mean(), policy.entropy().mean()
-        error = self.model("critic", obs).squeeze(-1) - self.as_output(batch["returns"])
+        error = self.critic.output(obs) - self.critic.as_output(batch["returns"])
         value_loss = 0.5 * error.square().mean()
         loss = policy_loss + self.config.value_coefficient * value_loss - entropy * bonus
         return loss, {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": bonus}
@@ -132,8 +139,8 @@ class SIL(ActorCritic):
     def imitation_loss(self, batch: Steps, *, strength: Tensor) -> tuple[Tensor, Metrics]:
         """Eq. 1 to 3 on past steps (B, …): −log π (R − V)₊ and ½ (R − V)₊², in the units of the critic's output."""
         obs, returns, weight = batch["obs"], batch["returns"], batch["weight"]
-        output = self.model("critic", obs).squeeze(-1)
-        gain = (self.as_output(returns) - output).clamp(min=0.0)
+        output = self.critic.output(obs)
+        gain = (self.critic.as_output(returns) - output).clamp(min=0.0)
         log_prob = self.actor(obs).log_prob(batch["raw"])
         policy_loss = -(weight * log_prob * gain.detach()).mean()
         value_loss = 0.5 * (weight * gain.square()).mean()
@@ -142,11 +149,9 @@ class SIL(ActorCritic):
             "imitation/policy_loss": policy_loss,
             "imitation/value_loss": value_loss,
             "imitation/gaining": ((gain > 0) & (weight > 0)).float().mean(),
-            "gain": (returns - self.as_value(output)).clamp(min=0.0),
+            "gain": (returns - self.critic.as_value(output)).clamp(min=0.0),
         }
 
-    def normalize(self, advantage: Tensor) -> Tensor:
-        """Advantages (T, N) by their normalizer, or standardised, or as they are."""
-        if "advantage" in self.normalizers:
-            return scaled_anew(advantage, self.normalizers["advantage"])
-        return standardised(advantage) if self.config.normalize_advantage else advantage
+    def value(self, obs: Obs) -> Tensor:
+        """V(obs) in units of (scaled) reward; (*batch,)."""
+        return self.critic.value(obs)
