@@ -186,7 +186,7 @@ def test_it_is_loaded_on_another_kind_of_device_than_it_was_trained_on(tmp_path,
     path = tmp_path / "000000000000"
     assert Policy.load(path)(np.zeros(4)) in (0, 1)
     with pytest.raises(CheckpointError, match=r"PPO\.generator is a random stream of another kind of device than cpu"):
-        run.load_state_dict(read_checkpoint(path, torch.device("cpu"))[0])
+        run.load_state_dict(read_checkpoint(path)[0])
 
 
 def test_a_policy_of_a_single_file_is_scored(tmp_path):

@@ -13,8 +13,6 @@ import torch
 from slmk import CheckpointError
 from slmk.checkpoint import TENSORS, TREE, read_checkpoint, write_checkpoint
 
-CPU = torch.device("cpu")
-
 GROWTH = """
 import resource, sys
 from pathlib import Path
@@ -30,6 +28,16 @@ write_checkpoint(Path(sys.argv[1]) / "0", {"few": state["few"]}, {})
 before = peak()
 write_checkpoint(Path(sys.argv[1]) / "1", state, {})
 print(peak() - before)
+"""
+
+READING = """
+import resource, sys
+from pathlib import Path
+from slmk.checkpoint import read_checkpoint
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert read_checkpoint(Path(sys.argv[1]))[0]["algorithm"].tolist() == [1]
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
@@ -49,7 +57,7 @@ def tree():
 def test_a_tree_survives_writing_and_reading(tmp_path):
     """Tensors, arrays, views, numbers, None and infinity come back; arrays come back as tensors."""
     write_checkpoint(tmp_path / "1", tree(), {"seed": 3})
-    state, about = read_checkpoint(tmp_path / "1", CPU)
+    state, about = read_checkpoint(tmp_path / "1")
     assert about == {"seed": 3}
     assert state["flat"].tolist() == [0, 1, 2, 3, 4, 5]
     assert state["view"].tolist() == [2, 3, 4]
@@ -80,7 +88,7 @@ def test_views_of_one_storage_come_back_whatever_their_order(tmp_path):
     flat = torch.arange(6.0)
     state = {"none": flat[3:3], "part": flat[2:5], "flat": flat, "other": flat[4:], "turned": flat.view(2, 3).T}
     write_checkpoint(tmp_path / "1", state, {})
-    found = read_checkpoint(tmp_path / "1", CPU)[0]
+    found = read_checkpoint(tmp_path / "1")[0]
     assert {name: x.tolist() for name, x in found.items()} == {name: x.tolist() for name, x in state.items()}
 
 
@@ -101,7 +109,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_alone(tmp_path, monkeypatch):
     monkeypatch.setattr("slmk.checkpoint._write_synced", full)
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(tmp_path / "1", {"x": torch.tensor([2.0])}, {})
-    assert read_checkpoint(tmp_path / "1", CPU)[0]["x"].item() == 1.0
+    assert read_checkpoint(tmp_path / "1")[0]["x"].item() == 1.0
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
@@ -114,7 +122,7 @@ def test_truncated_files_are_refused(tmp_path, victim, keep):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(CheckpointError, match=str(tmp_path / "1")):
-        read_checkpoint(tmp_path / "1", CPU)
+        read_checkpoint(tmp_path / "1")
 
 
 def test_a_truncated_checkpoint_names_the_older_one(tmp_path):
@@ -123,21 +131,42 @@ def test_a_truncated_checkpoint_names_the_older_one(tmp_path):
         write_checkpoint(tmp_path / name, tree(), {})
         (tmp_path / name / TENSORS).write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"delete that folder to go on from 1$"):
-        read_checkpoint(tmp_path / "2", CPU)
+        read_checkpoint(tmp_path / "2")
     with pytest.raises(CheckpointError) as caught:
-        read_checkpoint(tmp_path / "1", CPU)
+        read_checkpoint(tmp_path / "1")
     assert "delete" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_mapped_is_told_with_what_would_help(tmp_path, monkeypatch):
+    """Linux maps none to be written to that is larger than its memory, though nobody will read all of it."""
+    write_checkpoint(tmp_path / "1", tree(), {})
+
+    def refused(path):
+        raise RuntimeError(f"unable to mmap 9 bytes from file <{path}>: Cannot allocate memory (12)")
+
+    monkeypatch.setattr("slmk.checkpoint.load_file", refused)
+    with pytest.raises(CheckpointError, match=r"unable to mmap .*overcommit_memory=1"):
+        read_checkpoint(tmp_path / "1")
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="other systems count memory in other ways")
+def test_what_nobody_looks_at_is_not_read(tmp_path):
+    """Of a checkpoint of 64 MiB, of which one number is taken, less than 16 MiB come into memory."""
+    big = torch.ones(2**24)
+    write_checkpoint(tmp_path / "1", {"memory": big, "algorithm": torch.ones(1)}, {})
+    command = [sys.executable, "-c", READING, str(tmp_path / "1")]
+    assert int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) < 16
 
 
 def test_foreign_and_missing_checkpoints_are_refused(tmp_path):
     """Another format, another program's JSON and an empty folder each get a clear error."""
     with pytest.raises(CheckpointError, match="not a checkpoint"):
-        read_checkpoint(tmp_path, CPU)
+        read_checkpoint(tmp_path)
     write_checkpoint(tmp_path / "1", tree(), {})
     document = json.loads((tmp_path / "1" / TREE).read_text())
     (tmp_path / "1" / TREE).write_text(json.dumps({**document, "format": 99}))
     with pytest.raises(CheckpointError, match="format 99"):
-        read_checkpoint(tmp_path / "1", CPU)
+        read_checkpoint(tmp_path / "1")
     (tmp_path / "1" / TREE).write_text('{"weights": []}')
     with pytest.raises(CheckpointError, match="not one of slmk"):
-        read_checkpoint(tmp_path / "1", CPU)
+        read_checkpoint(tmp_path / "1")

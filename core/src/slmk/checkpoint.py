@@ -114,16 +114,17 @@ def write_checkpoint(path: Path, state: Mapping[str, Any], about: Mapping[str, A
         raise
 
 
-def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The state tree of a checkpoint, with tensors on `device`, and what was written about it.
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The state tree of a checkpoint, and what was written about it.
+
+    Tensors are on the CPU, mapped from the file: what nobody looks at is not read.
 
     Raises:
-        CheckpointError: the checkpoint is missing, truncated or foreign, or of another format.
+        CheckpointError: the checkpoint is missing, truncated or foreign, of another format, or too large to be mapped.
     """
     with _read_errors(path):
         document = _read_tree(path)
-        tensors = load_file(path / TENSORS, device=str(device))
-        return _join(document["state"], tensors), document["about"]
+        return _join(document["state"], _mapped(path / TENSORS)), document["about"]
 
 
 def best_return(path: Path) -> float | None:
@@ -143,6 +144,14 @@ def _read_tree(path: Path) -> dict[str, Any]:
     if document["format"] not in (1, FORMAT):  # The first one did not tell the kinds of values.
         raise CheckpointError(f"{path}: checkpoint format {document['format']}; this slmk reads formats 1 to {FORMAT}")
     return document
+
+
+def _mapped(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except RuntimeError as error:
+        advice = "Linux maps files larger than main memory and swap after `sysctl vm.overcommit_memory=1`"
+        raise CheckpointError(f"{error}; {advice}") from error
 
 
 @contextmanager

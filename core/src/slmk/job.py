@@ -78,7 +78,7 @@ def _train(
 
     blueprint, checkpoints = session.blueprint, Checkpoints(directory / "checkpoints")
     if job.get("resume") and (newest := checkpoints.newest_of_all()) is not None:
-        session.load_state_dict(read_checkpoint(newest, session.env.info.device)[0])
+        session.load_state_dict(read_checkpoint(newest)[0])
     manifest = read_json(Path(job["directory"], "manifest.json"))
     reporters = Reporters(blueprint if world.rank() == 0 else replace(blueprint, reporters=()), "seed", directory)
 

@@ -24,7 +24,7 @@ from slmk.files import resolved_spec
 from slmk.recurrence import Recurrence
 from slmk.registry import Registry, get_registry
 from slmk.spec import load_policy_sections
-from slmk.state import set_state
+from slmk.state import moved, set_state
 from slmk.streams import Streams
 
 __all__ = ["Policy", "find_checkpoint", "registry_of"]
@@ -62,11 +62,11 @@ class Policy:
             CheckpointError: there is no checkpoint, or it cannot be read.
         """
         checkpoint = find_checkpoint(Path(path))
-        state, about = read_checkpoint(checkpoint, resolve_device(device))
+        state, about = read_checkpoint(checkpoint)
         env = EnvInfo.from_json(about["env"], resolve_device(device))
         blueprint = load_policy_sections(about["policy"], registry)
         agent = build_agent(blueprint, env, Streams(about["seed"]), registry)
-        set_state(agent.algorithm, state["algorithm"], streams=False)
+        set_state(agent.algorithm, moved(state["algorithm"], env.device), streams=False)
         return cls(agent, env)
 
     def reset(self) -> None:

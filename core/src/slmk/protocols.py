@@ -2,6 +2,9 @@
 
 Any part may define ``state_dict()`` and ``load_state_dict(state)``. One that does not has its state collected from its
 attributes by `slmk.state`, so that nothing is forgotten on resume.
+
+`load_state_dict` of an algorithm gets tensors on the run's device. That of an environment or a memory, which may be
+large, gets them on the CPU, mapped from the checkpoint's file, and moves or copies what it needs.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ class Env(Protocol):
     One that chooses how it runs, as by measuring, may say so in ``choice``, a string, which is recorded with the run.
 
     ``state_dict`` of one that is not exact (`EnvInfo.exact_state`) holds what outlives episodes, such as a curriculum;
-    after ``load_state_dict`` the run starts new episodes.
+    after ``load_state_dict`` the run starts new episodes. It gets tensors on the CPU, and takes them to its device.
     """
 
     info: EnvInfo
@@ -149,7 +152,11 @@ class Algorithm(Protocol):
 
 
 class Memory(Protocol):
-    """Keeps experience. `take` belongs to rollouts, `sample` to replays; the config's `offers` says which it is."""
+    """Keeps experience. `take` belongs to rollouts, `sample` to replays; the config's `offers` says which it is.
+
+    A ``load_state_dict`` of its own gets tensors on the CPU, mapped from the checkpoint's file, and takes them to where
+    it keeps them: a replay need not lie on the run's device, nor be there twice.
+    """
 
     def add(self, obs: Obs, act: Act, step: Step) -> None:
         """Store one vector step: the observation acted on, the act, and what came of it."""

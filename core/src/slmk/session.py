@@ -7,16 +7,17 @@ from time import perf_counter
 from typing import Any
 
 import structlog
+import torch
 
 from slmk import world
 from slmk.assembly import build_agent, build_env, build_memory
 from slmk.checked import CheckedEnv
 from slmk.evaluation import Evaluator
-from slmk.protocols import Memory, Metrics
+from slmk.protocols import Env, Memory, Metrics
 from slmk.registry import Registry
 from slmk.scaled import ScaledEnv
 from slmk.spec import Blueprint
-from slmk.state import State, get_state, set_state
+from slmk.state import State, get_state, moved, set_state
 from slmk.statistics import finite
 from slmk.streams import Streams
 from slmk.tracker import ReturnTracker
@@ -125,22 +126,24 @@ class Session:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to where `state_dict` was called.
+        """Go back to where `state_dict` was called. Tensors may be on the CPU, as `slmk.checkpoint` reads them.
 
         Raises:
             CheckpointError: the state is that of another spec.
         """
-        set_state(self.algorithm, state["algorithm"])
+        device = self.env.info.device
+        set_state(self.algorithm, moved(state["algorithm"], device))
         set_state(self.tracker, state["tracker"])
         if self.memory is not None:
-            set_state(self.memory, state["memory"])
+            _restore(self.memory, state["memory"], device)
         self.env_steps, self.iterations = state["env_steps"], state["iterations"]
-        self.seconds, self.best, self.metrics = state["seconds"], finite(state["best"]), dict(state["metrics"])
+        self.seconds, self.best = state["seconds"], finite(state["best"])
+        self.metrics = moved(dict(state["metrics"]), device)
         self._started = perf_counter()
         if "env" in state:
-            set_state(self.env, state["env"])
+            _restore(self.env, state["env"], device)
         if self.env.info.exact_state:
-            self.obs = dict(state["obs"])
+            self.obs = moved(dict(state["obs"]), device)
         else:
             log.info("running episodes start again: the environment's state cannot be restored", seed=self.seed)
             self.restart_episodes()
@@ -149,3 +152,9 @@ class Session:
         """Free the simulators."""
         self.env.close()
         self.evaluator.close()
+
+
+def _restore(part: Memory | Env, state: State, device: torch.device) -> None:
+    """Restore a part that may be large, such as a replay: one that speaks for itself takes what it needs to its device,
+    so that nothing else goes there, and nothing twice."""
+    set_state(part, state if hasattr(part, "load_state_dict") else moved(state, device))

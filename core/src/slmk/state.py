@@ -28,7 +28,7 @@ from torch import Tensor
 
 from slmk.errors import CheckpointError
 
-__all__ = ["State", "get_state", "set_state"]
+__all__ = ["State", "get_state", "moved", "set_state"]
 
 State = dict[str, Any]
 """A tree: dicts with string keys, lists, tensors, ndarrays, numbers, strings, booleans and None."""
@@ -107,6 +107,18 @@ def set_state(part: Any, state: Mapping[str, Any], *, streams: bool = True) -> N
         restored = _set(getattr(part, name), value, f"{type(part).__name__}.{name}", streams)
         if restored is not getattr(part, name):
             setattr(part, name, restored)
+
+
+def moved(state: Any, device: torch.device) -> Any:
+    """A state with its tensors on `device`; one that is there already is not copied."""
+    match state:
+        case Tensor():
+            return state.to(device)
+        case dict():
+            return {key: moved(item, device) for key, item in state.items()}
+        case list():
+            return [moved(item, device) for item in state]
+    return state
 
 
 def _attributes(part: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from slmk.checkpoint import read_checkpoint, write_checkpoint
+from slmk.state import moved
 
 __all__ = ["through_a_file"]
 
@@ -19,4 +20,4 @@ def through_a_file(state: Mapping[str, Any], device: torch.device | str = "cpu")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"
         write_checkpoint(path, state, {})
-        return read_checkpoint(path, torch.device(device))[0]
+        return dict(moved(read_checkpoint(path)[0], torch.device(device)))

@@ -19,6 +19,7 @@ from slmk.config import AlgorithmConfig, MemoryConfig, PositiveInt
 from slmk.env_info import EnvInfo
 from slmk.hookspecs import hookimpl
 from slmk.protocols import Memory, Metrics, Parts
+from slmk.state import moved
 from slmk.testing.toy_networks import ElmanConfig, TwoLayersConfig
 
 __all__ = ["Idle", "Recent", "Rollout"]
@@ -35,6 +36,7 @@ class Rollout:
 
     def __init__(self, config: MemoryConfig, env: EnvInfo, horizon: int, generator: torch.Generator) -> None:
         self.steps: list[Transition] = []
+        self.device = env.device
 
     def add(self, obs: Obs, act: Act, step: Step) -> None:
         """Append one vector step."""
@@ -55,7 +57,7 @@ class Rollout:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the steps."""
-        self.steps = [Transition(**step) for step in state["steps"]]
+        self.steps = [Transition(**moved(step, self.device)) for step in state["steps"]]
 
 
 class RecentConfig(MemoryConfig):
@@ -118,7 +120,8 @@ class Recent:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore both."""
-        self.steps = deque((Transition(**step) for step in state["steps"]), self.steps.maxlen)
+        steps = moved(state["steps"], self.generator.device)
+        self.steps = deque((Transition(**step) for step in steps), self.steps.maxlen)
         self.generator.set_state(state["random"].cpu())
 
 

@@ -177,6 +177,9 @@ def test_means_go_on_after_a_resume():
     other.load_state_dict(means.state_dict())
     other.add({"a": 2.0})
     assert {name: value.item() for name, value in other.take().items()} == {"env/a": 1.5, "env/b": 4.0}
+    elsewhere = Means(torch.device("meta"))
+    elsewhere.load_state_dict(means.state_dict())
+    assert elsewhere.state_dict()["sums"]["b"].device.type == "meta"
 
 
 @dataclass

@@ -119,6 +119,15 @@ def test_everything_that_changed_goes_back():
     assert (env.sim.wp_model.stat.meaninertia.numpy() == np.float32(0.4)).all()
 
 
+def test_what_does_not_fit_is_replaced_on_the_same_device():
+    """Checkpoints are read to the CPU, wherever the simulation is."""
+    saved, env = through_a_file(snapshot(changed())), world()
+    env.manager.terms["stand"].memory = torch.zeros(3, device="meta")
+    restore(env, saved)
+    memory = env.manager.terms["stand"].memory
+    assert (memory.shape, memory.device.type) == ((2,), "meta")
+
+
 def test_handles_and_what_is_written_first_are_left_out():
     """Handles mean nothing to another process."""
     found = snapshot(world())

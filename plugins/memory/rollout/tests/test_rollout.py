@@ -109,3 +109,15 @@ def test_state_is_exact(steps: int) -> None:
     assert len(other) == steps
     if steps:
         assert_is_the_episodes(other.take(), steps)
+
+
+def test_what_is_restored_goes_to_the_runs_device() -> None:
+    """Checkpoints are read to the CPU, but all that comes out of a rollout is where the run computes."""
+    memory = build()
+    collect(memory, 3)
+    info = EnvInfo(2, INFO.observation_spaces, INFO.action_space, torch.device("meta"))
+    restored = Rollout(RolloutConfig(), info, 5, torch.Generator())
+    restored.load_state_dict(memory.state_dict())
+    kinds: set[str] = set()
+    restored.take().map(lambda x: kinds.add(x.device.type) or x)
+    assert kinds == {"meta"}

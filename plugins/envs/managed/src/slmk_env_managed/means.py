@@ -46,7 +46,9 @@ class Means:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+        sums = state["sums"].items()
+        self._sums = {name: x.to(self._device) if isinstance(x, Tensor) else x for name, x in sums}
+        self._counts = dict(state["counts"])
 
     def _mean(self, value: float | Tensor) -> Tensor:
         return torch.as_tensor(value, dtype=torch.float32, device=self._device)

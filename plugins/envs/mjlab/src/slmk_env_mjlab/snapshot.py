@@ -65,8 +65,9 @@ def restore(env: ManagerBasedRlEnv, state: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"the state is that of another task, or version of mjlab or of slmk: {', '.join(differ[:5])} differ"
         )
+    device = next(iter(physics.values())).device
     for path, owner, key, present in leaves:
-        _put(owner, key, present, saved[path])
+        _put(owner, key, present, saved[path], device)
     for name, x in physics.items():
         x.copy_(state["physics"][name])
 
@@ -129,8 +130,11 @@ def _shape(x: Tensor | None) -> tuple[int, ...] | None:
     return None if x is None else tuple(x.shape)
 
 
-def _put(owner: Any, key: Any, present: Any, saved: Any) -> None:
-    """Write in place where the memory may be shared, and set what is not the same already."""
+def _put(owner: Any, key: Any, present: Any, saved: Any, device: torch.device) -> None:
+    """Write in place where the memory may be shared, and set what is not the same already.
+
+    What was saved may be on the CPU. A tensor that replaces none goes to `device`.
+    """
     if isinstance(saved, Tensor):
         if isinstance(present, np.ndarray):
             np.copyto(present, saved.cpu().numpy())
@@ -138,7 +142,7 @@ def _put(owner: Any, key: Any, present: Any, saved: Any) -> None:
             if 0 not in present.stride():
                 present.copy_(saved)
         else:
-            _set(owner, key, saved.clone())
+            _set(owner, key, saved.to(present.device if isinstance(present, Tensor) else device, copy=True))
     elif isinstance(present, Tensor) or present != _like(present, saved):
         _set(owner, key, _like(present, saved))
 

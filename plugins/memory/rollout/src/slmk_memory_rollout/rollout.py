@@ -18,7 +18,8 @@ class Rollout:
     """Keeps references to what each vector step brought (tensors are never overwritten) and stacks them when taken."""
 
     def __init__(self, config: RolloutConfig, env: EnvInfo, horizon: int, generator: torch.Generator) -> None:
-        """See `slmk.hookspecs.slmk_memories`. A rollout grows with what is added, so the arguments are not needed."""
+        """See `slmk.hookspecs.slmk_memories`. A rollout grows with what is added, whatever its size."""
+        self._device = env.device
         self._steps: list[tuple[Obs, Act, Step]] = []
 
     def __len__(self) -> int:
@@ -58,7 +59,7 @@ class Rollout:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self._steps = [_from_state(step) for step in state["steps"]]
+        self._steps = [_from_state(step, self._device) for step in state["steps"]]
 
 
 def _stack(groups: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -101,8 +102,11 @@ def _to_state(obs: Obs, act: Act, step: Step) -> dict[str, Any]:
     }
 
 
-def _from_state(state: Mapping[str, Any]) -> tuple[Obs, Act, Step]:
-    after, final = state["after"], state["final"]
-    ends = state["terminated"], state["truncated"]
-    step = Step(after, after if final is None else final, state["reward"], *ends)
-    return state["obs"], Act(state["action"], state["extras"]), step
+def _from_state(state: Mapping[str, Any], device: torch.device) -> tuple[Obs, Act, Step]:
+    def groups(name: str) -> dict[str, Tensor]:
+        return {group: x.to(device) for group, x in state[name].items()}
+
+    reward, terminated, truncated = (state[name].to(device) for name in ("reward", "terminated", "truncated"))
+    after = groups("after")
+    step = Step(after, after if state["final"] is None else groups("final"), reward, terminated, truncated)
+    return groups("obs"), Act(state["action"].to(device), groups("extras")), step
