@@ -60,7 +60,8 @@ class Prioritized:
 
         Raises:
             ValueError: the memory is empty or smaller than the batch, or `n_step` is not possible.
-            RunError: an error that was handed back is not finite.
+            RunError: an error that was handed back is not finite, on a CPU. Elsewhere asking would wait for the device:
+                there `state_dict` raises it.
         """
         self._replay.check(batch_size, n_step)
         self._admit()
@@ -89,7 +90,12 @@ class Prioritized:
         self._highest = torch.maximum(self._highest, priority.max())
 
     def state_dict(self) -> dict[str, Any]:
-        """The replay with its random stream, and the priorities."""
+        """The replay with its random stream, and the priorities.
+
+        Raises:
+            RunError: an error that was handed back is not finite.
+        """
+        self._tree.checked()
         return {
             "replay": self._replay.state_dict(),
             "priorities": self._tree.values[: self._known.stop],

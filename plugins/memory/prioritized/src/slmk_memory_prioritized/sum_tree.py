@@ -28,6 +28,7 @@ class SumTree:
 
     def __init__(self, size: int, device: torch.device) -> None:
         """Make a tree of `size` leaves that are all 0."""
+        self._size = size
         self._bits = max(5, (-(-size // BLOCKS) - 1).bit_length())
         blocks = -(-size >> self._bits)
         self._values = torch.zeros(blocks, 1 << self._bits, dtype=torch.float64, device=device)
@@ -57,17 +58,25 @@ class SumTree:
         self._sums[block] = total.squeeze(-1)
         torch.cumsum(self._sums, 0, out=self._block_ends)
 
+    def checked(self) -> float:
+        """The total of all values; waits for the device.
+
+        Raises:
+            RunError: a value is not finite.
+        """
+        total = self._total.item()
+        if not isfinite(total):
+            raise RunError("a priority is not finite: training has diverged, and an error was nan or infinite")
+        return total
+
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw a leaf from each of `count` equal parts of the total, in proportion to values: (count,), in order.
 
         Raises:
-            RunError: a value is not finite. Only on a CPU is there a check: elsewhere it would wait for the device.
+            RunError: a value is not finite. Only on a CPU is there a check: elsewhere it would wait for the device, and
+                any leaves are drawn.
         """
-        total: Tensor | float = self._total
-        if self._total.is_cpu:
-            total = self._total.item()
-            if not isfinite(total):
-                raise RunError("a priority is not finite: training has diverged, and an error was nan or infinite")
+        total = self.checked() if self._total.is_cpu else self._total
         if len(self._parts) != count:
             self._parts = torch.arange(count, dtype=torch.float64, device=self._total.device)
         place = torch.rand(count, dtype=torch.float64, generator=generator, device=self._total.device)
@@ -80,9 +89,10 @@ class SumTree:
         has brought the place to the end of its block, it is the last of the block that is not 0.
 
         Args:
-            place: float64, from 0 to less than the total.
+            place: float64, from 0 to less than the total. Where that is not finite, some leaf is found.
         """
-        block = torch.searchsorted(self._block_ends, place, right=True)
+        # Clamped for such places: an index beyond the end would cost a GPU's process its whole context.
+        block = torch.searchsorted(self._block_ends, place, right=True).clamp_(max=len(self._sums) - 1)
         rest = place - self._edges.index_select(0, block)
         leaf = torch.searchsorted(self._ends.index_select(0, block), rest.unsqueeze(-1), right=True)
-        return torch.add(leaf.squeeze(-1), block, alpha=1 << self._bits)
+        return torch.add(leaf.squeeze(-1), block, alpha=1 << self._bits).clamp_(max=self._size - 1)
