@@ -38,9 +38,18 @@ def test_what_a_cpu_has():
 def test_a_choice_ends_where_it_was_made():
     """Torch has its own precision back as well, which may be nobody's choice here."""
     torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.allow_tf32 = False
     with products_in("bf16"):
-        assert torch.get_float32_matmul_precision() == "high"
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("high", True)
     assert (chosen_matmul(), torch.get_float32_matmul_precision()) == ("float32", "medium")
+    assert not torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(("matmul", "allowed"), [("float32", False), ("tf32", True), ("bf16", True)])
+def test_convolutions_of_a_gpu_are_products_too(matmul, allowed):
+    """Torch itself has them in TF32 whatever is said of matrices."""
+    set_matmul(matmul)
+    assert torch.backends.cudnn.allow_tf32 == allowed
 
 
 def test_subnormal_numbers_are_zero_where_that_is_asked():

@@ -1,5 +1,7 @@
 """How exactly torch computes with float32: products of matrices, and numbers near zero.
 
+Convolutions and recurrent layers of cuDNN are products too; by itself torch has them in TF32, unlike those of matrices.
+
 ``bf16`` is for updates compiled for a CPU (`slmk.bf16`); acting and all else stays in float32 there, since small
 products gain nothing from it. CUDA has no ``bf16`` for float32 matrices and takes it as ``tf32``.
 """
@@ -27,6 +29,7 @@ def set_matmul(matmul: Matmul) -> None:
     global _chosen
     _chosen = matmul
     torch.set_float32_matmul_precision(_PRECISION[matmul])
+    torch.backends.cudnn.allow_tf32 = matmul != "float32"
 
 
 def chosen_matmul() -> Matmul:
@@ -37,13 +40,15 @@ def chosen_matmul() -> Matmul:
 @contextmanager
 def products_in(matmul: Matmul) -> Iterator[None]:
     """Within it products are as chosen here, and as before afterwards."""
-    before, precision = _chosen, torch.get_float32_matmul_precision()
+    before, precision, convolutions = _chosen, torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     set_matmul(matmul)
     try:
         yield
     finally:
         set_matmul(before)
-        torch.set_float32_matmul_precision(precision)  # It may have been another one, by somebody else's choice.
+        # They may have been others, by somebody else's choice.
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 @contextmanager

@@ -207,7 +207,8 @@ class LauncherConfig(Config):
 
 
 Matmul = Literal["float32", "tf32", "bf16"]
-"""What factors of matrix products are rounded to: not at all, to 10 bits of mantissa, or to 7. Sums are float32."""
+"""What factors of matrix products, and on GPUs of convolutions, are rounded to: not at all, to 10 bits of mantissa, or
+to 7. Sums are float32."""
 
 
 class RunConfig(Config):
@@ -224,8 +225,9 @@ class RunConfig(Config):
     threads: PositiveInt = 1
     """torch threads of each session. One is fastest for small networks."""
     matmul: Matmul = "float32"
-    """Arithmetic of matrix products, where `device` has it: ``tf32`` on NVIDIA GPUs since Ampere; ``bf16`` in compiled
-    updates on CPUs with AMX or AVX-512 BF16. Faster for wide networks; may cost some of the score."""
+    """Arithmetic of matrix products, where `device` has it: ``tf32`` on NVIDIA GPUs since Ampere, there for
+    convolutions and recurrent layers too; ``bf16`` in compiled updates on CPUs with AMX or AVX-512 BF16. Faster for
+    wide networks; may cost some of the score."""
     compile: Compile = "auto"
     """Compile the update step: ``auto`` measures whether it pays back within this run, and records the choice."""
     report_every: Annotated[int, Field(ge=0)] = 0
