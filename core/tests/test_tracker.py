@@ -48,6 +48,21 @@ def test_abandoned_episodes_are_not_counted():
     assert tracker.metrics()["episode/return"] == 1.0
 
 
+def test_what_came_with_a_reward_is_not_kept():
+    """A reward that is part of a larger tensor is copied out of it; one by itself is not, nor one without memory."""
+    tracker = ReturnTracker(2)
+    packed, alone, never = torch.tensor([7.0, 7.0, 1.0, 2.0]), torch.tensor([4.0, 5.0]), torch.tensor(False).expand(2)
+    for reward in (packed[2:], alone):
+        tracker.add(Step({}, {}, reward, never, never))
+    (copy, first, _), (same, *_) = tracker._steps
+    assert copy.untyped_storage().nbytes() == 8
+    assert same is alone
+    assert first is never
+    packed.zero_()
+    tracker.add(step([0.0, 0.0], [True, True]))
+    assert tracker.metrics()["episode/return"] == 6.0
+
+
 rows = st.lists(
     st.tuples(
         st.lists(st.floats(-1e6, 1e6, width=32), min_size=2, max_size=2),

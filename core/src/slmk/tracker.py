@@ -38,7 +38,7 @@ class ReturnTracker:
 
     def add(self, step: Step) -> None:
         """Remember one vector step, without its observations."""
-        self._steps.append((step.reward, step.terminated, step.truncated))
+        self._steps.append((_alone(step.reward), _alone(step.terminated), _alone(step.truncated)))
         if len(self._steps) >= self._limit:
             self.flush()
 
@@ -105,3 +105,9 @@ class ReturnTracker:
         self._last.extend(zip(returns[ended].tolist(), lengths[ended].tolist(), strict=True))
         self._new.extend(returns[ended].tolist())
         self._count += len(ended)
+
+
+def _alone(x: Tensor) -> Tensor:
+    """The tensor, or a copy where it is part of something larger, such as all that a simulator has packed together:
+    that would not be freed before the next flush."""
+    return x if x.untyped_storage().nbytes() <= x.nbytes else x.clone()
