@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from slmk.errors import CheckpointError, Problem, SpecError
+from slmk_env_playground.checks import install_for_cuda
 
 __all__ = ["Packing", "jax_device", "leaves_of", "to_jax", "to_torch", "with_leaves"]
 
@@ -28,7 +29,7 @@ def jax_device(device: torch.device) -> jax.Device:
         return found[device.index or 0]
     except (RuntimeError, IndexError) as error:
         has = ", ".join(str(each) for each in jax.devices())
-        hint = "pip install 'jax[cuda12]'" if platform == "gpu" else None
+        hint = install_for_cuda() if platform == "gpu" else None
         problem = Problem(
             "JAX has no such device", "run.device", expected=f"one of {has}", found=str(device), hint=hint
         )
@@ -73,7 +74,10 @@ def to_torch(x: jax.Array) -> Tensor:
 def to_jax(x: Tensor) -> jax.Array | np.ndarray[Any, Any]:
     """What JAX's functions take; it shares the tensor's memory, which must not be written to any more."""
     # On the CPU they take NumPy's arrays as fast as their own, and DLPack alone would be a tenth of a millisecond.
-    return x.numpy() if x.device.type == "cpu" else jax.dlpack.from_dlpack(x.contiguous())
+    if x.device.type == "cpu":
+        return x.numpy()
+    with torch.cuda.device_of(x):  # Of several GPUs, torch exports from the current one alone.
+        return jax.dlpack.from_dlpack(x.contiguous())
 
 
 def leaves_of(tree: Any) -> list[Tensor]:

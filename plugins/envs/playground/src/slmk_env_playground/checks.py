@@ -7,7 +7,15 @@ from importlib.util import find_spec
 
 from slmk.findings import Finding
 
-__all__ = ["jax_devices", "menagerie"]
+__all__ = ["install_for_cuda", "jax_devices", "menagerie"]
+
+
+def install_for_cuda() -> str:
+    """The command that installs JAX for GPUs: for the version of CUDA that torch was made for, as both share one."""
+    import torch
+
+    major = (torch.version.cuda or "12").split(".")[0]
+    return f"pip install 'jax[cuda{major}]'"
 
 
 def jax_devices() -> Iterator[Finding]:
@@ -28,8 +36,7 @@ def jax_devices() -> Iterator[Finding]:
         return
     detail = f"{jax.__version__} on {', '.join(str(device) for device in devices)}"
     if torch.cuda.is_available() and all(device.platform == "cpu" for device in devices):
-        major = (torch.version.cuda or "12").split(".")[0]
-        yield Finding("bad", "jax", f"{detail}, but torch sees a GPU", f"pip install 'jax[cuda{major}]'")
+        yield Finding("bad", "jax", f"{detail}, but torch sees a GPU", install_for_cuda())
     else:
         yield Finding("ok", "jax", detail)
 
