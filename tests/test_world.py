@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import distributed
 
 import slmk
-from slmk import world
+from slmk import RunError, SpecError, world
 from slmk.registry import get_registry
 from slmk.streams import Streams
 
@@ -70,8 +71,64 @@ def test_processes_agree(told):
 
 
 def test_a_process_that_ends_is_missed(told):
-    """The other says that one has ended, instead of showing gloo's words."""
-    assert told["0"]["alone"] == "another process of this run has ended: what it said is the reason"
+    """The other says that one has ended, before gloo's words."""
+    said = told["0"]["alone"]
+    assert said.startswith("another process of this run has ended: what it said is the reason (")
+    assert "Connection closed by peer" in said
+
+
+def test_other_failures_are_told_as_they_are():
+    """NCCL's reason is in its last line; torch's own calls behind it are left out."""
+    reason = "invalid usage\nncclInvalidUsage: Last error:\nDuplicate GPU detected : rank 1 and rank 0"
+    with pytest.raises(RunError) as caught, world._together():
+        raise RuntimeError(f"NCCL error: {reason}\nException raised from create at NCCLUtils.cpp:77\nframe #0: c10")
+    told = "NCCL error: invalid usage ncclInvalidUsage: Last error: Duplicate GPU detected : rank 1 and rank 0"
+    assert str(caught.value) == f"the processes of this run cannot go on together: {told}"
+
+
+@pytest.mark.parametrize(("nccl", "failed", "leaves"), [(False, True, True), (True, True, False), (True, False, True)])
+def test_after_an_error_nobody_waits_for_nccl(nccl, failed, leaves, monkeypatch):
+    """A process that failed stays in a world with NCCL, whose leave-taking the others would never answer."""
+    left = []
+    monkeypatch.setattr(world, "size", lambda: 2)
+    monkeypatch.setattr(distributed, "get_backend_config", lambda: "cpu:gloo,cuda:nccl" if nccl else "cpu:gloo")
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: left.append(True))
+    world.leave(failed=failed)
+    assert bool(left) == leaves
+
+
+WAITING = """
+import atexit, sys, time
+import torch
+from torch import distributed
+from slmk import trial, world
+from slmk.cli import main
+
+def fails(*_, **__):
+    if world.told(world.rank()) == world.rank():
+        raise ValueError("a fault")
+    world.average(torch.zeros(1))
+
+def waits():
+    time.sleep(200)
+
+trial._begin, trial._held, world._has_nccl = (lambda *_: None), fails, lambda: True
+distributed.destroy_process_group = waits
+atexit.register(waits)
+sys.exit(main(["run", *sys.argv[1:]]))
+"""
+"""As if there were NCCL: the first process fails while the second waits for it, and neither parting nor Python's end
+comes to an end."""
+
+
+def test_an_error_of_one_process_is_shown_and_ends_all(tmp_path):
+    """The process does not part from the others, nor wait for what Python does at its end."""
+    program = tmp_path / "waiting.py"
+    program.write_text(WAITING)
+    command = [sys.executable, *TORCHRUN, str(program), str(SPECS / "classic" / "ppo_cartpole.toml"), "--out"]
+    done = subprocess.run([*command, str(tmp_path / "runs")], capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "ValueError: a fault" in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +187,27 @@ def test_a_process_claims_one_device(visible, expected, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    world.claim_device()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    world.claim_device("cpu")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == expected
+
+
+def test_processes_do_not_share_a_cuda_device(monkeypatch):
+    """NCCL refuses it, in words of its own; so the spec is refused before anybody meets."""
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    with pytest.raises(SpecError) as caught:
+        world.claim_device("cuda")
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.expected, problem.found) == (
+        "run.device",
+        "2 on this machine, or fewer",
+        "3 processes",
+    )
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    world.claim_device("cuda")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
 
 
 def test_streams_differ_by_rank_but_for_the_common_ones():

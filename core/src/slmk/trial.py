@@ -57,6 +57,7 @@ def run(
         out: where run directories go: ``out/<spec name>/<time>-<id>``.
         profile: write a profile of each session.
         join: meet the processes that ``torchrun`` has started besides this one, and train together (`slmk.world`).
+            After an error, a process with CUDA devices has to end at once: see `slmk.world.leave`.
 
     Raises:
         SpecError: the spec is wrong, or its parts do not fit together.
@@ -127,13 +128,20 @@ def _world(blueprint: Blueprint, join: bool) -> Iterator[None]:
     """Together with the other processes, if so wanted."""
     if join:
         share_cores(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-        world.claim_device()
+        world.claim_device(blueprint.run.device)
         blueprint.env.config.prepare()  # Joining imports torch.
+        from slmk.assembly import resolve_device
+
+        resolve_device(blueprint.run.device)  # Before others wait for a process that has none.
         world.join()
     try:
         yield
-    finally:
+    except BaseException:
+        world.leave(failed=True)
+        raise
+    else:
         world.leave()
+    finally:
         if join:
             share_cores(1)
 

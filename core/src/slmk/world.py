@@ -8,12 +8,13 @@ all of them. Without a world, everything here does nothing.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from slmk.errors import RunError
+from slmk.errors import Problem, RunError, SpecError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,22 +34,44 @@ __all__ = [
 ]
 
 
+_LOST = re.compile(
+    "closed by peer|reset by peer|Broken pipe|likely closed|pair closure|remote process exit", re.IGNORECASE
+)
+"""What gloo, the store of torch and NCCL say where another process does not answer any more."""
+
+
 def announced(environment: Mapping[str, str]) -> int:
     """How many processes ``torchrun`` has started, as its variables say; 1 without them."""
     return int(environment.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in environment else 1
 
 
-def claim_device() -> None:
+def claim_device(wanted: str) -> None:
     """Leave this process one of the machine's CUDA devices, as ``cuda``: torch, JAX and Warp then agree on which.
 
     Comes before anything looks for devices. The local rank counts among those that are visible, if some are hidden.
+
+    Args:
+        wanted: the run's device. Where that is none of CUDA, processes may share one.
+
+    Raises:
+        SpecError: fewer devices are visible than there are processes on this machine.
     """
     visible, mine = os.environ.get("CUDA_VISIBLE_DEVICES"), int(os.environ["LOCAL_RANK"])
     if visible is None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(mine)
     elif visible:
         names = visible.split(",")
+        if wanted.startswith("cuda"):
+            _refuse_more_than(len(names))
         os.environ["CUDA_VISIBLE_DEVICES"] = names[mine % len(names)]
+
+
+def _refuse_more_than(devices: int) -> None:
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if processes > devices:
+        message = "each process needs a CUDA device of its own, but some are hidden by CUDA_VISIBLE_DEVICES"
+        expected, hint = f"{devices} on this machine, or fewer", f"torchrun --nproc-per-node={devices}"
+        raise SpecError([Problem(message, "run.device", expected=expected, found=f"{processes} processes", hint=hint)])
 
 
 def join() -> None:
@@ -59,12 +82,23 @@ def join() -> None:
     distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
-def leave() -> None:
-    """Part from the other processes."""
-    if size() > 1:
+def leave(*, failed: bool = False) -> None:
+    """Part from the other processes.
+
+    After an error of this process alone, NCCL would wait for what the others will never do. So where it may be in use,
+    a process that `failed` stays. It has to end then, without any more ado, and ``torchrun`` ends the others: the
+    command line does so after it has shown the error.
+    """
+    if size() > 1 and not (failed and _has_nccl()):
         from torch import distributed
 
         distributed.destroy_process_group()
+
+
+def _has_nccl() -> bool:
+    from torch import distributed
+
+    return "nccl" in distributed.get_backend_config()
 
 
 def size() -> int:
@@ -142,8 +176,13 @@ def in_all(names: Iterable[str]) -> set[str]:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """Say what it means when another process does not answer."""
+    """Say what it means when another process does not answer, and what torch says of anything else."""
     try:
         yield
     except RuntimeError as error:
-        raise RunError("another process of this run has ended: what it said is the reason") from error
+        said = " ".join(
+            str(error).partition("\nException raised from")[0].split()
+        )  # What follows are torch's own calls.
+        if _LOST.search(said):
+            raise RunError(f"another process of this run has ended: what it said is the reason ({said})") from error
+        raise RunError(f"the processes of this run cannot go on together: {said}") from error

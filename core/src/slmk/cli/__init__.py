@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Final
@@ -66,9 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _spell_everything()
     try:
-        return _main(arguments)
+        code = _main(arguments)
+    except BaseException:
+        if world.size() == 1:
+            raise
+        traceback.print_exc()
+        code = 1
     finally:
         _drop_unread()
+    if world.size() > 1:  # Still, after an error: Python's end would wait for the others, who wait for this one.
+        os._exit(code)
+    return code
 
 
 def _main(arguments: Sequence[str] | None) -> int:
