@@ -20,7 +20,7 @@ from component_pages import algorithms_table, component_pages
 from page_parts import BUILT_IN, HEAD, first_party, inline, markdown, options_table, table, with_part
 
 import slmk
-from slmk import batch, component, config, env_info, findings, hookspecs, protocols
+from slmk import batch, component, config, env_info, findings, hookspecs, learner, model, protocols
 from slmk.cli import COMMANDS, cli
 from slmk.component import KINDS, Component, Kind
 from slmk.config import Config, RunConfig, TargetConfig
@@ -43,11 +43,15 @@ _VALUES = (
     (batch, "Step"),
     (batch, "Act"),
     (batch, "Transition"),
+    (batch, "Sample"),
     (env_info, "EnvInfo"),
     (protocols, "Role"),
     (protocols, "Parts"),
     (protocols, "Trainer"),
+    (model, "Model"),
+    (learner, "Learner"),
     (config, "Config"),
+    (config, "OffPolicyConfig"),
     (config, "Linear"),
 )
 """Classes of the contract that plugins make or are given."""

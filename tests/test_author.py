@@ -150,9 +150,9 @@ def test_new_says_why_it_cannot_write(tmp_path, capsys):
 
 @pytest.mark.parametrize("page", TUTORIALS)
 def test_a_tutorial_is_short(page, tmp_path):
-    """A plugin, its options and hook included, has under 30 lines of code."""
+    """A plugin, its options and hook included, has 30 lines of code at most."""
     folder = write_tutorial(page, tmp_path)
-    assert sum(code_lines(path) for path in folder.glob("src/*/*.py")) < 30
+    assert sum(code_lines(path) for path in folder.glob("src/*/*.py")) <= 30
 
 
 def code_lines(path):

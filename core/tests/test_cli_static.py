@@ -87,6 +87,17 @@ def test_describe_shows_type_default_and_documentation(capsys):
     assert "compile: 'auto' or 'on' or 'off'; default 'auto'" in text
 
 
+def test_describe_indents_all_lines_of_an_option(capsys):
+    """Also where its documentation has several lines of its own, which are filled anew."""
+    assert main(["describe", "run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    option = lines.index(next(line for line in lines if line.startswith("matmul:")))
+    words = lines[option + 1 : lines.index("", option)]
+    assert len(words) > 1
+    assert all(line.startswith("    ") and len(line) <= 100 for line in words)
+    assert all(len(line) > 80 for line in words[:-1])
+
+
 def test_describe_takes_the_name_of_the_kind_or_of_the_section(capsys):
     """`algo ppo` and `algorithm ppo` are the same; what the algorithm needs is said first."""
     assert main(["describe", "algo", "ppo"]) == 0

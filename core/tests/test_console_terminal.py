@@ -25,6 +25,7 @@ MANIFEST = {
 SUMMARY = {
     "scores": {"final_return_ma": {"mean": 480.0, "std": 5.25, "iqm": 481.5, "ci95": [476.0, 485.5]}},
     "sessions": [{}, {}],
+    "env_steps": 10_000,
     "target": {"metric": "final_return_ma", "score": 475.0, "source": "Gymnasium", "value": 480.0, "reached": True},
 }
 

@@ -30,7 +30,7 @@ __all__ = ["Score", "score"]
 _UNUSED: Final = ("reporter=[]", "launcher={}")
 """Sections without which it can do: their plugins need not be here."""
 _RUN_KEYS: Final = (("run", "device"), ("run", "seed"))
-_USES: Final = "of a spec it uses env, run.device and run.seed; --episodes says how many"
+_USES: Final = "of a spec it uses env but for num_envs, run.device and run.seed; --episodes says how many"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Streams:
     def integer(self, name: str, index: int = 0) -> int:
         """A 63-bit seed for the stream `name`; `index` tells apart several of one name, such as evaluations."""
         sequence = np.random.SeedSequence(self.seed, spawn_key=(crc32(name.encode()), index, *self._ranks))
-        return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+        return int(sequence.generate_state(1, np.uint64)[0]) >> 1
 
     def generator(self, name: str, device: torch.device) -> torch.Generator:
         """A torch generator on `device` for the stream `name`."""

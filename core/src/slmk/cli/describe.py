@@ -96,4 +96,4 @@ def _print_config(config: type[Config]) -> None:
             default = f"default {value_literal(field.get_default(call_default_factory=True))}"
         click.echo(f"\n{click.style(name, fg='cyan')}: {type_words(option, schema.get('$defs', {}))}; {default}")
         if "description" in option:
-            click.echo(click.wrap_text(option["description"], 100, "    ", "    "))
+            click.echo(click.wrap_text(option["description"], 100, "    ", "    ", preserve_paragraphs=True))
