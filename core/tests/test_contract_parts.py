@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -408,6 +409,23 @@ class AddsUpForEver(ToyEnv):
         return {"env/figure": torch.ones(())}
 
 
+class KeysByNumber(ToyEnv):
+    """Saves a dict whose keys are numbers, which are strings in a file."""
+
+    def state_dict(self):
+        return {**super().state_dict(), "steps": {0: self._steps}}
+
+    def load_state_dict(self, state):
+        super().load_state_dict({**state, "steps": state["steps"][0]})
+
+
+class CountsInNumpy(ToyEnv):
+    """Saves a number of numpy, which comes back as one of Python."""
+
+    def state_dict(self):
+        return {**super().state_dict(), "steps": np.int64(self._steps)}
+
+
 def overwrites(config, *, device, seed):
     """A factory, as an environment's target may be."""
     return Overwrites(TASKS["toy-bandit"], config, device=device, seed=seed)
@@ -416,6 +434,16 @@ def overwrites(config, *, device, seed):
 def forgets_its_steps(config, *, device, seed):
     """Likewise."""
     return ForgetsItsSteps(TASKS["toy-truncating"], config, device=device, seed=seed)
+
+
+def keys_by_number(config, *, device, seed):
+    """Likewise."""
+    return KeysByNumber(TASKS["toy-truncating"], config, device=device, seed=seed)
+
+
+def counts_in_numpy(config, *, device, seed):
+    """Likewise."""
+    return CountsInNumpy(TASKS["toy-truncating"], config, device=device, seed=seed)
 
 
 def adds_up_for_ever(config, *, device, seed):
@@ -483,6 +511,7 @@ BROKEN = {
     "env": {
         overwrites: {"keeps_tensors", "state_round_trip"},
         forgets_its_steps: {"state_round_trip"},
+        keys_by_number: {"state_round_trip"},
         adds_up_for_ever: {"metrics"},
     },
 }
@@ -492,6 +521,7 @@ RIGHT = {
     "normalizer": (Running,),
     "reporter": (Writer,),
     "launcher": (InTurn,),
+    "env": (counts_in_numpy,),
 }
 
 

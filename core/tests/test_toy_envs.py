@@ -6,16 +6,17 @@ import pytest
 import torch
 
 from slmk.batch import Step
-from slmk.testing import toy_envs
+from slmk.component import Component
+from slmk.registry import Registry
+from slmk.testing import Subject, check_subject, checks_of, toy_envs
+from slmk.testing.env_chance import check_env_rows_and_seeds_differ
 from slmk.testing.env_checks import (
-    ENV_CHECKS,
     check_env_final_obs,
     check_env_keeps_tensors,
     check_env_no_phantom_step,
-    check_env_rows_and_seeds_differ,
     check_env_state_round_trip,
-    random_actions,
 )
+from slmk.testing.env_steps import random_actions
 from slmk.testing.toy_envs import TASKS, ToyConfig, ToyEnv, make_toy
 
 ANSWERS = {
@@ -30,11 +31,12 @@ UNMASKED = [name for name, task in TASKS.items() if "mask" not in task.observati
 """Those that take the random actions of the environment checks, which know no masks."""
 
 
-@pytest.mark.parametrize("check", ENV_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", UNMASKED)
-def test_every_toy_keeps_the_contract(name, check):
-    """Each toy passes each check of the environment contract."""
-    check(lambda num_envs, seed: make_toy(name, num_envs, seed))
+def test_every_toy_keeps_the_contract(name):
+    """Each toy passes each check of the environment contract but that of figures, of which it has none."""
+    report = check_subject(Subject.find("env", name), checks_of("env", common=False))
+    assert report.ok, str(report)
+    assert report.of("skipped") == ["metrics"]
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -101,11 +103,17 @@ def test_the_hook_offers_every_toy_with_a_target_that_exists():
         assert set(env.reset()) == set(TASKS[component.name].observation_spaces)
 
 
+def subject(target):
+    """Environments that ``target(config, device=…, seed=…)`` makes."""
+    component = Component("broken", ToyConfig, f"{__name__}:{target.__name__}", "a toy that is not right")
+    return Subject(kind="env", component=component, registry=Registry.from_modules([toy_envs]))
+
+
 class NextStepReset:
     """Breaks the contract the way many simulators do: an ended episode restarts on the following step."""
 
-    def __init__(self, num_envs, seed):
-        self.env = make_toy("toy-truncating", num_envs, seed)
+    def __init__(self, config, *, device, seed):
+        self.env = make_toy("toy-truncating", config.num_envs, seed)
         self.info, self.waiting = self.env.info, None
 
     def reset(self, seed=None):
@@ -130,16 +138,16 @@ class NextStepReset:
 def test_checks_catch_an_environment_that_restarts_on_the_next_step():
     """The phantom step makes episodes one step longer than the limit, and obs at an end is the final one."""
     with pytest.raises(AssertionError, match="spent on restarting"):
-        check_env_no_phantom_step(NextStepReset)
+        check_env_no_phantom_step(subject(NextStepReset))
     with pytest.raises(AssertionError, match="belongs to the old one"):
-        check_env_final_obs(NextStepReset)
+        check_env_final_obs(subject(NextStepReset))
 
 
 class Reuser:
     """Breaks the contract the way numpy simulators do: the observation buffer is used again."""
 
-    def __init__(self, num_envs, seed):
-        self.env = make_toy("toy-truncating", num_envs, seed)
+    def __init__(self, config, *, device, seed):
+        self.env = make_toy("toy-truncating", config.num_envs, seed)
         self.info, self.buffer = self.env.info, None
 
     def reset(self, seed=None):
@@ -161,15 +169,17 @@ class Reuser:
 def test_checks_catch_an_environment_that_uses_its_buffer_again():
     """Observations that a later step overwrites are found."""
     with pytest.raises(AssertionError, match="overwritten by a later step"):
-        check_env_keeps_tensors(Reuser)
+        check_env_keeps_tensors(subject(Reuser))
 
 
-def toy(kind, num_envs, seed, name="toy-continuous"):
-    """A class derived from that of the toys."""
-    return kind(TASKS[name], ToyConfig(num_envs=num_envs), device=torch.device("cpu"), seed=seed)
+class Continuous(ToyEnv):
+    """The toy from which others are derived."""
+
+    def __init__(self, config, *, device, seed):
+        super().__init__(TASKS["toy-continuous"], config, device=device, seed=seed)
 
 
-class Scribbler(ToyEnv):
+class Scribbler(Continuous):
     """Breaks the contract by writing into its action."""
 
     def step(self, action):
@@ -182,7 +192,7 @@ class Scribbler(ToyEnv):
 def test_checks_catch_an_environment_that_writes_into_its_action():
     """The memory would store what is left of it."""
     with pytest.raises(AssertionError, match="wrote into its action"):
-        check_env_keeps_tensors(lambda num_envs, seed: toy(Scribbler, num_envs, seed))
+        check_env_keeps_tensors(subject(Scribbler))
 
 
 class Copies:
@@ -210,7 +220,7 @@ class Copies:
         """Nothing."""
 
 
-class Walk(ToyEnv):
+class Walk(Continuous):
     """Adds up its actions from 0 on: nothing is random, and no seed has a meaning."""
 
     def reset(self, seed=None):
@@ -225,29 +235,51 @@ class Walk(ToyEnv):
         return Step(obs, obs, rest, rest.bool(), rest.bool())
 
 
+def one_chance_for_all_rows(config, *, device, seed):
+    """One generator for all rows."""
+    return Copies(make_toy("toy-continuous", 1, seed), config.num_envs)
+
+
+def one_chance_for_all_seeds(config, *, device, seed):
+    """A generator that is not seeded."""
+    return make_toy("toy-continuous", config.num_envs, 0)
+
+
+def one_chance_for_both(config, *, device, seed):
+    """One that is neither."""
+    return Copies(make_toy("toy-continuous", 1, 0), config.num_envs)
+
+
+def one_action_for_all_rows(config, *, device, seed):
+    """No chance at all, but only the first action counts."""
+    return Copies(Walk(ToyConfig(num_envs=1), device=device, seed=seed), config.num_envs)
+
+
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("target", "message"),
     [
-        (lambda num_envs, seed: Copies(make_toy("toy-continuous", 1, seed), num_envs), "one and the same"),
-        (lambda num_envs, seed: make_toy("toy-continuous", num_envs, 0), "the seed is ignored"),
-        (lambda num_envs, seed: Copies(make_toy("toy-continuous", 1, 0), num_envs), "one and the same"),
-        (lambda num_envs, seed: Copies(toy(Walk, 1, seed), num_envs), "act by its own actions"),
+        (one_chance_for_all_rows, "one and the same"),
+        (one_chance_for_all_seeds, "the seed is ignored"),
+        (one_chance_for_both, "one and the same"),
+        (one_action_for_all_rows, "act by its own actions"),
     ],
-    ids=["one chance for all rows", "one for all seeds", "one for both", "one action for all rows"],
 )
-def test_checks_catch_rows_and_seeds_that_are_all_the_same(make, message):
+def test_checks_catch_rows_and_seeds_that_are_all_the_same(target, message):
     """A simulator that has one generator for all rows, or none that is seeded, or looks at one action only."""
     with pytest.raises(AssertionError, match=message):
-        check_env_rows_and_seeds_differ(make)
+        check_env_rows_and_seeds_differ(subject(target))
 
 
 def test_a_task_without_chance_may_be_the_same_for_all_seeds():
     """Where rows act alike they see the same, which is as it has to be."""
-    check_env_rows_and_seeds_differ(lambda num_envs, seed: toy(Walk, num_envs, seed))
+    check_env_rows_and_seeds_differ(subject(Walk))
 
 
 class Forgetful(ToyEnv):
     """Breaks the contract by leaving the elapsed steps out of its state."""
+
+    def __init__(self, config, *, device, seed):
+        super().__init__(TASKS["toy-truncating"], config, device=device, seed=seed)
 
     def state_dict(self):
         """All but the steps."""
@@ -258,4 +290,34 @@ def test_checks_catch_state_that_is_not_complete():
     """An environment that claims exact state, but forgets how far its episode is, is found."""
 
     with pytest.raises(AssertionError, match="after restoring the state differs"):
-        check_env_state_round_trip(lambda num_envs, seed: toy(Forgetful, num_envs, seed, "toy-truncating"))
+        check_env_state_round_trip(subject(Forgetful))
+
+
+class Modest(Continuous):
+    """Claims neither true last observations nor exact state."""
+
+    def __init__(self, config, *, device, seed):
+        super().__init__(config, device=device, seed=seed)
+        self.info = dataclasses.replace(self.info, final_obs=False, exact_state=False)
+
+
+class CannotTakeItBack(Modest):
+    """Besides, what it saves is of no use to itself."""
+
+    def load_state_dict(self, state):
+        """Nobody has thought of this."""
+        raise KeyError("steps")
+
+
+def test_what_an_environment_does_not_claim_is_skipped():
+    """No promise is reported as kept that was not looked at; but the state of every environment is taken back."""
+    report = check_subject(subject(Modest), checks_of("env", common=False))
+    assert report.ok, str(report)
+    skipped = {outcome.check: outcome.reason for outcome in report.outcomes if outcome.status == "skipped"}
+    assert skipped == {
+        "final_obs": "info.final_obs is False",
+        "metrics": "it has no figures of its own",
+        "state_round_trip": "info.exact_state is False",
+    }
+    report = check_subject(subject(CannotTakeItBack), ["state_round_trip"])
+    assert report.of("failed") == ["state_round_trip"]

@@ -13,7 +13,7 @@ import torch
 
 from slmk.registry import Registry
 from slmk.testing.algorithm_runs import build_probe_run, learn
-from slmk.testing.env_checks import random_actions
+from slmk.testing.env_steps import make_env, random_actions
 from slmk.testing.subject import Subject
 
 __all__ = ["exercise", "prepare", "subject_by_name"]
@@ -40,9 +40,7 @@ def prepare(subject: Subject) -> None:
 
 
 def _env(subject: Subject) -> None:
-    config: Any = subject.config(num_envs=2)
-    prepare(subject)
-    env = subject.target()(config, device=torch.device("cpu"), seed=0)
+    env = make_env(subject, num_envs=2, seed=0)
     env.reset()
     for action in islice(random_actions(env.info), 2):
         env.step(action)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
 from time import perf_counter
 from typing import Any
 
 import torch
 
-from slmk.protocols import Env
 from slmk.registry import Registry, install_command, missing_modules
 from slmk.testing.algorithm_checks import ALGORITHM_CHECKS
 from slmk.testing.common_checks import COMMON_CHECKS
-from slmk.testing.env_checks import ENV_CHECKS, MakeEnv
+from slmk.testing.env_checks import ENV_CHECKS
 from slmk.testing.launcher_checks import LAUNCHER_CHECKS
 from slmk.testing.learning_checks import LEARNING_CHECKS
 from slmk.testing.memory_checks import MEMORY_CHECKS
@@ -124,23 +122,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _on_env(each: Callable[[MakeEnv], None]) -> Check:
-    """A check of environments as one of subjects."""
-
-    @wraps(each)
-    def run(subject: Subject) -> None:
-        def make(num_envs: int, seed: int) -> Env:
-            config: Any = subject.config(num_envs=num_envs)
-            config.prepare()
-            return subject.target()(config, device=torch.device("cpu"), seed=seed)  # type: ignore[no-any-return]
-
-        each(make)
-
-    return run
-
-
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
-    "env": tuple(map(_on_env, ENV_CHECKS)),
+    "env": ENV_CHECKS,
     "algo": (*ALGORITHM_CHECKS, *LEARNING_CHECKS),
     "net": NETWORK_CHECKS,
     "memory": MEMORY_CHECKS,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from slmk.testing.env_checks import random_actions
+from slmk.testing.env_steps import random_actions
 from slmk_env_envpool import EnvPoolConfig
 from slmk_env_envpool.backend import EnvPoolEnv
 from slmk_env_envpool.make import make

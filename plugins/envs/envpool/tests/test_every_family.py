@@ -1,11 +1,8 @@
 """EnvPool's families behind the contract: thirty ids, from a grid of numbers to a humanoid robot and Atari."""
 
 import pytest
-import torch
 
-from slmk.testing.env_checks import ENV_CHECKS
-from slmk_env_envpool import EnvPoolConfig
-from slmk_env_envpool.backend import EnvPoolEnv
+from slmk.testing import Subject, check_subject, checks_of
 
 FAMILIES = {
     "classic control": ("CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCarContinuous-v0"),
@@ -43,10 +40,6 @@ def test_thirty_ids():
 @pytest.mark.parametrize("name", [n if n in FIRST else pytest.param(n, marks=pytest.mark.nightly) for n in IDS])
 def test_the_contract_holds(name):
     """Every check passes with episodes of 20 steps."""
-
-    def create(num_envs, seed):
-        config = EnvPoolConfig(id=name, num_envs=num_envs, max_episode_steps=20, num_threads=1)
-        return EnvPoolEnv(config, device=torch.device("cpu"), seed=seed)
-
-    for check in ENV_CHECKS:
-        check(create)
+    subject = Subject.find("env", "envpool", options={"id": name, "max_episode_steps": 20, "num_threads": 1})
+    report = check_subject(subject, checks_of("env", common=False))
+    assert report.ok, str(report)

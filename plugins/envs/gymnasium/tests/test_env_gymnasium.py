@@ -14,8 +14,10 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from slmk.errors import CheckpointError, RunError, SpecError
+from slmk.testing import Subject, check_subject, checks_of
 from slmk.testing.checkpoints import through_a_file
-from slmk.testing.env_checks import ENV_CHECKS, check_env_state_round_trip, random_actions
+from slmk.testing.env_checks import check_env_state_round_trip
+from slmk.testing.env_steps import random_actions
 from slmk_env_gymnasium import GymnasiumConfig, choose
 from slmk_env_gymnasium.backend import GymnasiumEnv
 
@@ -198,13 +200,11 @@ CONTRACT = [
 @pytest.mark.parametrize(("id", "vectorization", "exact"), CONTRACT)
 def test_the_contract_holds(id, vectorization, exact):
     """Every check passes with episodes of 20 steps, and exactness is claimed just where it is kept."""
-
-    def create(num_envs, seed):
-        return make(id, num_envs, seed, vectorization=vectorization, max_episode_steps=20)
-
-    for check in ENV_CHECKS:
-        check(create)
-    env = create(1, 0)
+    options = {"id": id, "vectorization": vectorization, "max_episode_steps": 20}
+    report = check_subject(Subject.find("env", "gymnasium", options=options), checks_of("env", common=False))
+    assert report.ok, str(report)
+    assert report.of("skipped") == (["metrics"] if exact else ["metrics", "state_round_trip"])
+    env = make(**options, num_envs=1)
     assert (env.choice, env.info.exact_state) == (vectorization, exact)
     env.close()
 
@@ -630,9 +630,8 @@ def test_state_is_exact_through_wrappers_of_gymnasium():
         entry_point="gymnasium.envs.classic_control:PendulumEnv",
         additional_wrappers=(gym.wrappers.FrameStackObservation.wrapper_spec(stack_size=2),),
     )
-    check_env_state_round_trip(
-        lambda num_envs, seed: make("SlmkRescaled-v0", num_envs, seed, action_repeat=2, vectorization="sync")
-    )
+    options = {"id": "SlmkRescaled-v0", "action_repeat": 2, "vectorization": "sync"}
+    check_env_state_round_trip(Subject.find("env", "gymnasium", options=options))
     assert make("SlmkRescaled-v0", 1).info.exact_state
     assert not make("SlmkStacked-v0", 1).info.exact_state
 

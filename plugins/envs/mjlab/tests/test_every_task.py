@@ -11,7 +11,7 @@ import mjlab.tasks  # noqa: F401 - registers them
 from mjlab.tasks.registry import list_tasks, load_env_cfg
 
 from slmk.errors import SpecError
-from slmk.testing.env_checks import ENV_CHECKS
+from slmk.testing import Subject, check_subject, checks_of
 from slmk_env_mjlab import MjlabConfig
 from slmk_env_mjlab.backend import MjlabEnv
 
@@ -55,13 +55,9 @@ def motion(tmp_path_factory):
 def test_the_contract_holds(name, motion):
     """Every check passes with episodes of some 20 steps."""
     overrides = {"episode_length_s": 0.4} | ({"commands.motion.motion_file": motion} if name in TRACKING else {})
-
-    def create(num_envs, seed):
-        config = MjlabConfig(id=name, num_envs=num_envs, overrides=overrides)
-        return MjlabEnv(config, device=torch.device("cpu"), seed=seed)
-
-    for check in ENV_CHECKS:
-        check(create)
+    subject = Subject.find("env", "mjlab", options={"id": name, "overrides": overrides})
+    report = check_subject(subject, checks_of("env", common=False))
+    assert report.ok, str(report)
 
 
 @pytest.mark.parametrize("name", TRACKING)

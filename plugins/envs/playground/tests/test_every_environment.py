@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from slmk.testing.env_checks import ENV_CHECKS
+from slmk.testing import Subject, check_subject, checks_of
 from slmk_env_playground import PlaygroundConfig
 
 pytest.importorskip("mujoco_playground")
@@ -39,13 +39,9 @@ def few_programs():
 )
 def test_the_contract_holds(options):
     """Every check passes with episodes of 20 steps."""
-
-    def create(num_envs, seed):
-        config = PlaygroundConfig(**options, num_envs=num_envs, max_episode_steps=20)
-        return PlaygroundEnv(config, device=torch.device("cpu"), seed=seed)
-
-    for check in ENV_CHECKS:
-        check(create)
+    subject = Subject.find("env", "playground", options={**options, "max_episode_steps": 20})
+    report = check_subject(subject, checks_of("env", common=False))
+    assert report.ok, str(report)
 
 
 def assert_close(found, expected, name):
