@@ -14,8 +14,7 @@ from slmk import Act, EnvInfo, SpecError, Step
 from slmk.state import get_state
 from slmk.testing.compare import first_difference
 from slmk_memory_mixed.dataset import read
-from slmk_memory_replay import ReplayConfig
-from slmk_memory_replay.replay import Replay
+from slmk_memory_replay import Replay, ReplayConfig
 
 BOX = spaces.Box(-1, 1, (1,))
 
@@ -36,7 +35,7 @@ def episode(observations: object, actions: list, **fields: object) -> dict[str, 
     return given | fields
 
 
-def test_the_ring_is_that_of_a_replay_to_which_every_step_was_added(tmp_path, letters) -> None:
+def test_the_replay_is_one_to_which_every_step_was_added(tmp_path, letters) -> None:
     """Built at once or step by step: one and the same state, bit for bit."""
     episodes = read(str(letters(tmp_path / "demos-v0", "...t", "c", "..", ".t")), info())
     one = EnvInfo(1, {"obs": BOX}, spaces.Discrete(2), torch.device("cpu"))
@@ -53,8 +52,8 @@ def test_the_ring_is_that_of_a_replay_to_which_every_step_was_added(tmp_path, le
         # An episode that no flag ends goes on in other observations: the replay notices, as after a resume.
         is_cut = done and not (episodes.terminated[t] or episodes.truncated[t])
         replay.add(obs, Act(episodes.action[t : t + 1]), Step(final if is_cut else after, final, *columns))
-    expected, found = get_state(replay)["ring"], episodes.as_ring()
-    assert first_difference(expected, found) is None
+    found = episodes.as_replay(ReplayConfig(), info(), torch.Generator())
+    assert first_difference(get_state(replay), get_state(found)) is None
 
 
 def test_groups_and_numbers_are_those_of_the_environment(tmp_path, write) -> None:

@@ -17,8 +17,7 @@ from gymnasium import spaces
 from slmk import Act, EnvInfo, Step
 from slmk_memory_prioritized import PrioritizedConfig
 from slmk_memory_prioritized.prioritized import Prioritized
-from slmk_memory_replay import ReplayConfig
-from slmk_memory_replay.replay import Replay
+from slmk_memory_replay import Replay, ReplayConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,7 @@ import torch
 from gymnasium import spaces
 
 from slmk import Act, EnvInfo, Step
-from slmk_memory_replay import ReplayConfig
-from slmk_memory_replay.replay import Replay
+from slmk_memory_replay import Replay, ReplayConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from slmk import Act, EnvInfo, Step
-from slmk_memory_replay import ReplayConfig
-from slmk_memory_replay.replay import Replay
+from slmk_memory_replay import Replay, ReplayConfig
 
 K = 4
 

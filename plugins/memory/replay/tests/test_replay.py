@@ -14,8 +14,8 @@ from gymnasium import spaces
 from slmk import Act, CheckpointError, EnvInfo, RunError, Sample, SpecError, Step
 from slmk.state import get_state, set_state
 from slmk.testing.checkpoints import through_a_file
-from slmk_memory_replay import ReplayConfig
-from slmk_memory_replay.replay import Replay
+from slmk.testing.compare import first_difference
+from slmk_memory_replay import Replay, ReplayConfig
 
 
 def info(num_envs: int = 1, **groups: spaces.Space) -> EnvInfo:
@@ -63,6 +63,66 @@ def test_three_steps_end_with_the_episode_and_with_the_newest_step() -> None:
         6: (1e6 + 5e6, 0.25, 8, False, False),
         7: (1e7, 0.5, 8, False, False),
     }
+
+
+def episodes(ends: str) -> dict[str, object]:
+    """What `add` adds, as whole episodes."""
+    steps = torch.arange(len(ends))
+    done = {name: torch.tensor([each == letter for each in ends]) for name, letter in (("t", "t"), ("c", "c"))}
+    last = done["t"] | done["c"]
+    return {
+        "obs": {"obs": steps.float().unsqueeze(-1)},
+        "final_obs": {"obs": -steps[last].float().unsqueeze(-1)},
+        "action": steps,
+        "reward": torch.tensor([10.0 ** (i % 30) for i in range(len(ends))]),
+        "terminated": done["t"],
+        "truncated": done["c"],
+        "ends": last,
+    }
+
+
+@pytest.mark.parametrize("storage", ["device", "cpu", "disk"])
+@pytest.mark.parametrize("options", [{}, {"sequence": 2, "burn_in": 1}], ids=["transitions", "sequences"])
+def test_whole_episodes_at_once_are_those_that_were_added_step_by_step(storage, options) -> None:
+    """Samples and state are the same, also when more is added. Capacity, stacks and N are the episodes' own."""
+    letters = "...tc..c.t"
+    at_once = Replay.of_episodes(
+        ReplayConfig(capacity=3, storage=storage, frame_stack=4, **options),
+        info(num_envs=3),
+        torch.Generator().manual_seed(0),
+        **episodes(letters),
+    )
+    one_by_one = build(len(letters), storage=storage, **options)
+    add(one_by_one, letters)
+    n_step = 1 if options else 3
+    for _ in range(2):
+        samples = [tree(each.sample(10, gamma=0.9, n_step=n_step)) for each in (one_by_one, at_once)]
+        assert first_difference(*samples) is None
+        obs, after = ({"obs": torch.tensor([[float(x)]])} for x in (len(letters), -1))
+        step = Step(after, after, torch.ones(1), torch.tensor([True]), torch.tensor([False]))
+        for each in (one_by_one, at_once):
+            each.add(obs, Act(torch.tensor([1])), step)
+    assert first_difference(get_state(one_by_one), get_state(at_once)) is None
+
+
+def tree(sample: Sample) -> dict[str, object]:
+    """A sample by field."""
+    names = ("obs", "action", "reward", "next_obs", "terminated", "truncated", "discount", "weight", "index")
+    return {name: getattr(sample, name) for name in names}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ends": torch.tensor([False, False, True, False])},
+        {"ends": torch.tensor([False, True, True, True])},
+        {"final_obs": {"obs": torch.zeros(3, 1)}},
+    ],
+)
+def test_what_is_not_whole_episodes_is_refused(change: dict[str, object]) -> None:
+    """The last transition ends an episode, and each end has a last observation."""
+    with pytest.raises(ValueError, match="not those of whole episodes"):
+        Replay.of_episodes(ReplayConfig(), info(), torch.Generator(), **{**episodes("..tc"), **change})
 
 
 def test_the_write_head_separates_new_from_old() -> None:

@@ -16,8 +16,7 @@ from torch import Tensor
 from slmk import Act, EnvInfo, Obs, Sample, Step
 from slmk.state import get_state, set_state
 from slmk.testing.checkpoints import through_a_file
-from slmk_memory_replay import ReplayConfig
-from slmk_memory_replay.replay import Replay
+from slmk_memory_replay import Replay, ReplayConfig
 
 FRAMES, GAMMA = 3, 0.5
 """With a discount of one half and small integers as rewards every sum is exact in float32."""

@@ -15,8 +15,7 @@ from slmk.env_info import EnvInfo
 from slmk.errors import Problem, SpecError
 from slmk.protocols import Metrics
 from slmk_env_isaaclab.make import make
-from slmk_env_managed import Adapter
-from slmk_env_managed.groups import flat, mixed
+from slmk_env_managed import Adapter, flat, mixed
 
 if TYPE_CHECKING:
     from slmk_env_isaaclab import IsaacLabConfig

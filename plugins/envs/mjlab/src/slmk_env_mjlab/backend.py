@@ -13,8 +13,7 @@ from torch import Tensor
 from slmk.batch import Obs, Step
 from slmk.env_info import EnvInfo
 from slmk.protocols import Metrics
-from slmk_env_managed import Adapter
-from slmk_env_managed.groups import flat, mixed
+from slmk_env_managed import Adapter, flat, mixed
 from slmk_env_mjlab.make import make, role_groups, time_limit
 from slmk_env_mjlab.snapshot import restore, snapshot
 from slmk_env_mjlab.streams import Streams

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slmk import Obs
+from slmk import EnvInfo, Obs
+from slmk_memory_replay import Replay, ReplayConfig
 
 __all__ = ["Episodes"]
 
@@ -65,22 +66,10 @@ class Episodes:
         yield from ((f"final_obs/{name}", x) for name, x in sorted(self.final_obs.items()))
         yield from ((name, getattr(self, name)) for name in _COLUMNS)
 
-    def as_ring(self) -> dict[str, Any]:
-        """The state of a `slmk_memory_replay.ring.Ring` to which these steps of one environment were added.
-
-        Adding a million of them one by one would take more than a minute.
-        """
-        return {
-            "count": len(self),
-            "columns": {name: getattr(self, name) for name in _COLUMNS},
-            "obs": {
-                "step": len(self),
-                # A ring has a row more than transitions, for what came last.
-                "kept": {name: torch.cat([x, self.final_obs[name][-1:]]) for name, x in self.obs.items()},
-                "groups": {name: {} for name in self.obs},
-                "finals": {"numbers": self.ends.nonzero().squeeze(-1), "values": self.final_obs},
-            },
-        }
+    def as_replay(self, config: ReplayConfig, env: EnvInfo, generator: torch.Generator) -> Replay:
+        """A replay that holds them all, in the kind of storage that the options name."""
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        return Replay.of_episodes(config, env, generator, obs=self.obs, final_obs=self.final_obs, **columns)
 
 
 _COLUMNS = ("action", "reward", "terminated", "truncated", "ends")

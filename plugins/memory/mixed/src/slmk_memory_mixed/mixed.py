@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,8 +12,7 @@ from slmk import Act, CheckpointError, EnvInfo, Obs, Sample, Step
 from slmk.batch import CARRY, FIRST
 from slmk_memory_mixed import MixedConfig
 from slmk_memory_mixed.dataset import read
-from slmk_memory_mixed.episodes import Episodes
-from slmk_memory_replay.replay import Replay
+from slmk_memory_replay import Replay
 
 __all__ = ["Mixed"]
 
@@ -34,7 +32,7 @@ class Mixed:
         self._online = Replay(config, env, horizon, generator)
         episodes = read(config.demonstrations, env)
         self._identity = episodes.identity
-        self._demonstrations = _replay_of(episodes, config, env, generator)
+        self._demonstrations = episodes.as_replay(config, env, generator)
 
     def __len__(self) -> int:
         """Transitions of the run's own that can be sampled from: algorithms wait for these before they learn."""
@@ -55,7 +53,7 @@ class Mixed:
         See `slmk.protocols.Memory`.
 
         Raises:
-            ValueError: see `slmk_memory_replay.replay.Replay.check`, also where all is to come from demonstrations.
+            ValueError: see `slmk_memory_replay.Replay.check`, also where all is to come from demonstrations.
         """
         self._online.check(batch_size, n_step)
         count = round(self._share * batch_size)
@@ -83,14 +81,6 @@ class Mixed:
             before, now = (_told(each) for each in (state["demonstrations"], self._identity))
             raise CheckpointError(f"the checkpoint was made with {before}, but memory.demonstrations has {now}")
         self._online.load_state_dict(state["online"])
-
-
-def _replay_of(episodes: Episodes, config: MixedConfig, env: EnvInfo, generator: torch.Generator) -> Replay:
-    """A replay that holds all episodes, stacks of frames whole, in the kind of storage that the options name."""
-    options = config.model_copy(update={"capacity": len(episodes), "frame_stack": 0})
-    replay = Replay(options, replace(env, num_envs=1), 1, generator)
-    replay.load_state_dict({**replay.state_dict(), "ring": episodes.as_ring()})
-    return replay
 
 
 def _joined(online: Sample, demonstrations: Sample) -> Sample:

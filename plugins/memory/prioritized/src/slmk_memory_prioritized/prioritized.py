@@ -12,7 +12,7 @@ from slmk import Act, EnvInfo, Obs, Sample, Step
 from slmk.toolbox.schedules import at
 from slmk_memory_prioritized import PrioritizedConfig
 from slmk_memory_prioritized.sum_tree import SumTree
-from slmk_memory_replay.replay import Replay
+from slmk_memory_replay import Replay
 
 __all__ = ["Prioritized"]
 

@@ -1,15 +1,28 @@
-"""Experience replay: options and registration. The memory itself is in `slmk_memory_replay.replay`."""
+"""Experience replay: options and registration, and the memory itself for others that are built on it.
+
+`Replay` is imported when first used: it needs torch, which listing and checking do not.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from slmk import Component, MemoryConfig, PositiveInt, hookimpl
 
-__all__ = ["ReplayConfig"]
+if TYPE_CHECKING:
+    from slmk_memory_replay.replay import Replay as Replay
+
+__all__ = ["Replay", "ReplayConfig"]
+
+
+def __getattr__(name: str) -> object:
+    if name != "Replay":
+        raise AttributeError(f"module 'slmk_memory_replay' has no attribute {name!r}")
+    return import_module("slmk_memory_replay.replay").Replay
 
 
 class ReplayConfig(MemoryConfig):

@@ -163,6 +163,20 @@ class Observations:
             group.load_state_dict(state["groups"][name])
         self._finals.load_state_dict(state["finals"])
 
+    def fill(self, obs: Obs, final_obs: Obs, ends: Tensor) -> None:
+        """Hold those of whole episodes of one environment that came one after another; there are no stacks.
+
+        Args:
+            obs: what was acted on, groups (T, *shape).
+            final_obs: the last observation of each episode, groups (E, *shape).
+            ends: the numbers of the transitions with which episodes ended, (E,).
+        """
+        for name, group in self._groups.items():
+            self._step = len(obs[name])
+            group.column.fill(obs[name])
+            group.column.write(self._step, final_obs[name][-1:])  # What came after the newest transition.
+        self._finals.append(ends, final_obs, 0)
+
     @property
     def _oldest(self) -> int:
         """The oldest number of which there are observations in the ring."""

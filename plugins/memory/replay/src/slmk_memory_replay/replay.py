@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,6 +41,47 @@ class Replay:
             device=env.device if config.storage == "device" else torch.device("cpu"),
         )
         self._ring: Ring | None = None
+
+    @classmethod
+    def of_episodes(
+        cls,
+        config: ReplayConfig,
+        env: EnvInfo,
+        generator: torch.Generator,
+        *,
+        obs: Obs,
+        final_obs: Obs,
+        action: Tensor,
+        reward: Tensor,
+        terminated: Tensor,
+        truncated: Tensor,
+        ends: Tensor,
+    ) -> Replay:
+        """A replay that holds T transitions of E whole episodes of one environment, as if each step had been added.
+
+        Adding a million of them one by one would take more than a minute.
+
+        Args:
+            config: the options, but for the capacity, which is T, and stacks of frames, which are kept whole.
+            env: what the episodes are of; its number of environments does not matter.
+            generator: what samples are drawn from.
+            obs: what was acted on, groups (T, *shape), one episode after another.
+            final_obs: the last observation of each episode, groups (E, *shape).
+            action: (T, *action shape).
+            reward: (T,).
+            terminated: (T,) bool.
+            truncated: (T,) bool.
+            ends: (T,) bool: the last transition of each episode, also where a recording stopped in the middle of one.
+
+        Raises:
+            ValueError: the last transition is not the end of an episode, or an end has no last observation.
+            RunError: there is no room in memory, or on the disk.
+        """
+        columns = {"action": action, "reward": reward, "terminated": terminated, "truncated": truncated, "ends": ends}
+        options = config.model_copy(update={"capacity": len(ends), "frame_stack": 0})
+        memory = cls(options, replace(env, num_envs=1), 1, generator)
+        memory._ring = Ring.of_episodes(memory._layout, columns, obs, final_obs)
+        return memory
 
     def __len__(self) -> int:
         """Transitions that can be sampled from."""

@@ -78,12 +78,30 @@ class Ring:
     def from_state(cls, layout: Layout, state: Mapping[str, Any]) -> Ring:
         """The ring of which `state_dict` told."""
         ring = cls(layout, state["columns"], state["obs"]["kept"])
-        ring._count = state["count"]
-        for name, column in ring._columns.items():
-            column.fill(state["columns"][name])
-        newest = ring._count - 1
-        ring._ended = ring._columns["terminated"].step(newest) | ring._columns["truncated"].step(newest)
+        ring._fill(state["count"], state["columns"])
         ring._observations.load_state_dict(state["obs"])
+        return ring
+
+    @classmethod
+    def of_episodes(cls, layout: Layout, columns: Mapping[str, Tensor], obs: Obs, final_obs: Obs) -> Ring:
+        """The ring to which T steps of E whole episodes of one environment were added.
+
+        Args:
+            layout: room for T steps of one environment, without stacks.
+            columns: what is kept of each step besides observations, each (T, ...); all but extras.
+            obs: what was acted on, groups (T, *shape).
+            final_obs: the last observation of each episode, groups (E, *shape).
+
+        Raises:
+            ValueError: the last step is not the end of an episode, or an end has no last observation.
+        """
+        ends = columns["ends"].nonzero().squeeze(-1)
+        given = {len(x) for x in final_obs.values()}
+        if not columns["ends"][-1] or given != {len(ends)}:
+            raise ValueError(f"{len(ends)} ends and {given} last observations are not those of whole episodes")
+        ring = cls(layout, columns, obs)
+        ring._fill(len(columns["ends"]), columns)
+        ring._observations.fill(obs, final_obs, ends)
         return ring
 
     @property
@@ -174,6 +192,13 @@ class Ring:
             "columns": {name: column.filled(self._count) for name, column in self._columns.items()},
             "obs": self._observations.state_dict(),
         }
+
+    def _fill(self, count: int, columns: Mapping[str, Tensor]) -> None:
+        """Hold what `count` steps have left in the columns."""
+        self._count = count
+        for name, column in self._columns.items():
+            column.fill(columns[name])
+        self._ended = self._columns["terminated"].step(count - 1) | self._columns["truncated"].step(count - 1)
 
     def _go_on(self, obs: Obs) -> None:
         """Make ready for the step in which `obs` are acted on: the newest so far is no longer where everything ends."""
