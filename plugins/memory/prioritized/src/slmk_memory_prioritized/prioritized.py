@@ -89,6 +89,15 @@ class Prioritized:
         self._tree.write(batch.index, torch.where(present > 0, priority, 0.0))
         self._highest = torch.maximum(self._highest, priority.max())
 
+    def priorities(self) -> Tensor:
+        """What transitions, or sequences by their first steps, are drawn in proportion to: pᵢ^α, (len,) float64.
+
+        From the oldest step to the newest, with those of the N environments side by side: ``view(-1, N)`` is (T, N).
+        """
+        self._admit()
+        held = self._replay.held
+        return self._tree.values[self._numbers(held.start, held.stop) % self._replay.rows]
+
     def state_dict(self) -> dict[str, Any]:
         """The replay with its random stream, and the priorities.
 
