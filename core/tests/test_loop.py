@@ -6,6 +6,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from slmk import evaluation
 from slmk.batch import Step
 from slmk.checkpoint import Checkpoints, read_checkpoint
 from slmk.env_info import EnvInfo
@@ -71,6 +72,15 @@ def test_an_episode_of_actions_that_are_no_numbers_has_no_return(action, expecte
     assert finite(played.as_row()["eval/return_mean"]) == expected
 
 
+def test_an_episode_that_nothing_ends_is_the_last_of_its_environment(monkeypatch):
+    """What follows where it was cut has no beginning, and is counted as none: there are fewer episodes instead."""
+    monkeypatch.setattr(evaluation, "MAX_EPISODE_STEPS", 4)
+    played = play(OneGoesOn(), lambda obs: torch.zeros(2, 1), Recurrence(Model({}, {}, {})), 6, seed=0)
+    assert played.lengths == (3, 3, 3, 4)
+    assert played.returns == (3.0, 3.0, 3.0, 4.0)
+    assert played.as_row()["eval/episodes"] == 4
+
+
 class Lenient:
     """Two environments whose episodes have three steps and a reward of 1 in each, whatever the action is."""
 
@@ -85,3 +95,13 @@ class Lenient:
         no = torch.zeros(2, dtype=torch.bool)
         obs = {"obs": torch.zeros(2, 1)}
         return Step(obs, obs, torch.ones(2), no, no if self.steps < 3 else ~no)
+
+
+class OneGoesOn(Lenient):
+    """The episodes of the second environment never end."""
+
+    def step(self, action):
+        self.steps += 1
+        no = torch.zeros(2, dtype=torch.bool)
+        obs = {"obs": torch.zeros(2, 1)}
+        return Step(obs, obs, torch.ones(2), no, torch.tensor([self.steps % 3 == 0, False]))

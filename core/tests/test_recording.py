@@ -161,10 +161,12 @@ def test_a_single_group_is_stored_as_it_is(tmp_path):
 def test_an_episode_without_end_is_cut_as_its_score_is(tmp_path, monkeypatch):
     """Where `play` stops counting, the episode is truncated, and its last observation is the one that follows."""
     monkeypatch.setattr(recording, "MAX_EPISODE_STEPS", 2)
-    with Recording(tmp_path / "long-v0", INFO, 2, ABOUT) as record:
-        for t in range(2):
+    with Recording(tmp_path / "long-v0", INFO, 4, ABOUT) as record:
+        for t in range(4):
             add(record, (t, t), (t + 1, t + 1), (-1, -1), (0, 0))
-    episode = MinariDataset(str(tmp_path / "long-v0" / "data"))[1]
+    dataset = MinariDataset(str(tmp_path / "long-v0" / "data"))
+    assert len(dataset) == 2  # What follows has no beginning.
+    episode = dataset[1]
     assert episode.observations["robot"]["arm"][:, 0].tolist() == [0, 1, 2]
     assert episode.truncations.tolist() == [False, True]
 

@@ -32,6 +32,6 @@ def measure(spec: Path, episodes: int) -> str:
         env.close()
     row = played.as_row()
     mean, std = row["eval/return_mean"], row["eval/return_std"]
-    section = blueprint.env.resolved()
-    write_baseline(blueprint.directory, section, mean=mean, std=std, episodes=episodes, seed=blueprint.run.seed)
-    return f"{env_title(section)}: random return {mean:.2f} ± {std:.2f} ({episodes} episodes)"
+    section, count = blueprint.env.resolved(), len(played.returns)
+    write_baseline(blueprint.directory, section, mean=mean, std=std, episodes=count, seed=blueprint.run.seed)
+    return f"{env_title(section)}: random return {mean:.2f} ± {std:.2f} ({count} episodes)"

@@ -23,7 +23,7 @@ __all__ = ["MAX_EPISODE_STEPS", "Episodes", "Evaluator", "play", "shares"]
 MAX_ENVS = 16
 """Evaluation environments at most; more episodes are played one after another."""
 MAX_EPISODE_STEPS = 100_000
-"""An episode that no time limit ends is cut here."""
+"""An episode that nothing ends is cut here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ def play(
 
     The share is fixed beforehand: taking the first that end would favour short episodes. An episode in which the policy
     gives an action that is not finite has the return NaN, whatever a simulator makes of that: some take it for 0.
+    One that is still going on after `MAX_EPISODE_STEPS` counts as it is then, and is the last of its environment, in
+    which no other begins: there are fewer episodes then.
 
     Args:
         env: the environments; they are reset.
@@ -87,10 +89,13 @@ def play(
             reward = reward + (action - action).reshape(num_envs, -1).sum(1)  # Which is 0, or else NaN.
         returns += reward.cpu().numpy()
         lengths += 1
-        ended = (step.terminated | step.truncated).cpu().numpy() | (lengths >= MAX_EPISODE_STEPS)
-        for index in np.flatnonzero(ended):
+        ended = (step.terminated | step.truncated).cpu().numpy()
+        goes_on = ~ended & (lengths >= MAX_EPISODE_STEPS)
+        for index in np.flatnonzero(ended | goes_on):
             if len(counted[index]) < quota[index]:
                 counted[index].append((float(returns[index]), int(lengths[index])))
+            if goes_on[index]:
+                quota[index] = len(counted[index])
         returns[ended], lengths[ended] = 0.0, 0
     played = [episode for done in counted for episode in done]
     return Episodes(tuple(r for r, _ in played), tuple(n for _, n in played))

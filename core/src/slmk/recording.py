@@ -112,10 +112,13 @@ class Recording:
         for index in np.flatnonzero(self._left).tolist():
             rows = self._rows[index]
             done = bool(terminated[index] or truncated[index])
-            cut = bool(truncated[index]) or (not done and len(rows) + 1 == MAX_EPISODE_STEPS)  # As `play` does.
+            goes_on = not done and len(rows) + 1 == MAX_EPISODE_STEPS
+            cut = bool(truncated[index]) or goes_on
             rows.append(_Row(_pick(before, index), actions[index], reward[index], bool(terminated[index]), cut))
             if done or cut:
                 self._write(index, _pick(final if done else after, index))
+            if goes_on:  # As in `play`: no other begins.
+                self._left[index] = 0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -148,7 +148,7 @@ def _score(
         played = play(env, act, recurrence, episodes, seed=seed, each_step=each_step)
     row = played.as_row()
     mean, std, length = (row[f"eval/{name}"] for name in ("return_mean", "return_std", "length_mean"))
-    return Score(checkpoint, episodes, mean, std, length, video, record)
+    return Score(checkpoint, len(played.returns), mean, std, length, video, record)
 
 
 def _require_same_spaces(policy: Policy, given: EnvInfo) -> None:

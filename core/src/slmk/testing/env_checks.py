@@ -175,14 +175,14 @@ def check_env_state_round_trip(subject: Subject) -> None:
     env = make_env(subject, 4, 5)
     if not env.info.exact_state:
         if hasattr(env, "state_dict"):
-            set_state(env, through_a_file(get_state(env), env.info.device))
+            set_state(env, through_a_file(get_state(env)))
         env.close()
         raise Skip("info.exact_state is False")
     env.reset()
     actions = random_actions(env.info, seed=1)
     for action in islice(actions, 11):
         env.step(action)
-    state = through_a_file(get_state(env), env.info.device)
+    state = through_a_file(get_state(env))
     script = list(islice(actions, _STEPS))
     straight = [env.step(action) for action in script]
     env.close()
