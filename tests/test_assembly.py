@@ -9,6 +9,7 @@ import slmk
 from slmk.assembly import build_agent
 from slmk.streams import Streams
 from slmk_algo_ppo.ppo import PPO
+from slmk_net_mlp.mlp import MLP
 
 NUMBERS = spaces.Box(-1, 1, (5,))
 PARTS = {
@@ -93,6 +94,13 @@ def test_an_algorithm_shows_what_makes_its_gradient_steps(monkeypatch):
 
     monkeypatch.setattr(PPO, "__init__", rename)
     with pytest.raises(slmk.PluginError, match="algorithm 'ppo' has no attribute 'learner'"):
+        problems("ppo", "mlp", BOX, {"obs": NUMBERS})
+
+
+def test_a_network_that_remembers_has_the_options_of_one(monkeypatch):
+    """Without a window no spec could be checked for it: that is a fault of the plugin."""
+    monkeypatch.setattr(MLP, "carry", 4, raising=False)
+    with pytest.raises(slmk.PluginError, match="network 'mlp' remembers, so its config must be"):
         problems("ppo", "mlp", BOX, {"obs": NUMBERS})
 
 

@@ -228,6 +228,10 @@ class StatesTheWrongWidth(Elman):
         return super().advance(obs)[..., :-1]
 
 
+class HasNoWindow(Elman):
+    """Has options of a network without memory, so that no spec is asked for sequences."""
+
+
 class RemembersWithoutLooking(Elman):
     """Carries on what it remembers as it is."""
 
@@ -489,6 +493,7 @@ BROKEN = {
         ForgetsEveryStep: {"unrolls_as_it_steps", "forgets_where_episodes_begin", "learns_through_time"},
         LearnsNothingOfTime: {"learns_through_time"},
         StatesTheWrongWidth: {"remembers_so_much", "unrolls_as_it_steps"},
+        HasNoWindow: {"remembers_so_much"},
         RemembersWithoutLooking: {"remembers_so_much", "unrolls_as_it_steps"},
         RemembersActions: {"remembers_observations_alone"},
     },
@@ -538,7 +543,7 @@ def config_of(kind, part):
     if kind == "memory":
         return RolloutConfig if issubclass(part, Rollout) else RecentConfig
     if kind == "net":
-        return ElmanConfig if issubclass(part, Elman) else TwoLayersConfig
+        return ElmanConfig if issubclass(part, Elman) and part is not HasNoWindow else TwoLayersConfig
     configs = {"normalizer": RunningConfig, "reporter": OneConfig, "launcher": OtherConfig}
     return configs.get(kind, EnvConfig)
 

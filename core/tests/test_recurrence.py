@@ -16,7 +16,7 @@ TRUE, FALSE = torch.tensor([True]), torch.tensor([False])
 class Sum(nn.Module):
     """Remembers the sum of what it saw; its feature is that sum with the present observation."""
 
-    carry, window = 1, 3
+    carry = 1
 
     def forward(self, obs):
         return obs["carry"] + obs["obs"]
@@ -27,7 +27,7 @@ class Sum(nn.Module):
 class Count(nn.Module):
     """Remembers twice how many steps it saw."""
 
-    carry, window = 2, 5
+    carry = 2
 
     def forward(self, obs):
         return obs["carry"] + 1
@@ -131,14 +131,13 @@ def test_advancing_leaves_no_graph_and_no_trace():
 
 
 def test_a_model_hands_each_role_its_own_memory():
-    """The network of a role is called with its carry as ``carry``; windows are the longest that any role asks for."""
+    """The network of a role is called with its carry as ``carry``."""
     model = Model({"a": Sum(), "b": Count()}, {"a": ("obs",), "b": ("obs",)}, {})
     obs = {**numbers(1), "carry/a": torch.tensor([[5.0]]), "carry/b": torch.tensor([[7.0, 8.0]]), "first": FALSE}
     assert model("a", obs).tolist() == [[6.0]]
     assert model("b", obs).tolist() == [[8.0, 9.0]]
     assert {name: x.tolist() for name, x in model.advance(obs).items()} == {"carry/a": [[6.0]], "carry/b": [[8.0, 9.0]]}
     assert model.recurrent == {"a": 1, "b": 2}
-    assert model.windows.length == 5
 
 
 def test_a_model_hands_a_role_its_extra_inputs_but_does_not_have_them_remembered():
@@ -174,7 +173,7 @@ def test_evaluation_remembers_within_episodes_only():
 class Cues(nn.Module):
     """Remembers the sum of one-hot observations, which is the only one that was shown."""
 
-    carry, window = 2, 1
+    carry = 2
 
     def forward(self, obs):
         return obs["carry"] + obs["obs"]

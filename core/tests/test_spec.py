@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import tomli
 
-from slmk import PluginError, SpecError, hookimpl
+from slmk import AlgorithmConfig, Component, PluginError, SpecError, hookimpl
 from slmk.discovery import from_file
 from slmk.registry import Registry
 from slmk.spec import load, load_policy_sections
+from slmk.testing.subject import with_toys
 
 TOY = Path(__file__).with_name("toy.toml")
 REGISTRY = Registry([from_file(TOY.with_name("toy_plugin.py"))])
@@ -282,7 +283,7 @@ def test_broken_plugin_is_a_plugin_error_only_where_nothing_else_is_wrong(write)
 
 def test_checks_that_raise_are_the_plugins_fault(write):
     """An exception in a plugin's own check becomes a PluginError that names the section."""
-    from slmk import Component, LauncherConfig
+    from slmk import LauncherConfig
 
     class Careless(LauncherConfig):
         def problems(self, spec):
@@ -297,6 +298,111 @@ def test_checks_that_raise_are_the_plugins_fault(write):
     spec = write(changed('[launcher]\nname = "toy"', '[launcher]\nname = "careless"'))
     with pytest.raises(PluginError, match="launcher: the plugin cannot check its options: KeyError: 'somewhere'"):
         load(spec, registry=registry)
+
+
+class Rolling(AlgorithmConfig):
+    """Options of an algorithm that learns from rollouts."""
+
+    memory = "take"
+    roles = ("actor", "critic")
+    horizon: int = 16
+    minibatches: int = 2
+
+
+class Segmented(Rolling):
+    """One that cuts rollouts by itself."""
+
+    windowed = False
+
+
+class Drawing(Rolling):
+    """One that learns from samples."""
+
+    memory = "sample"
+
+
+class Learners:
+    """A plugin with these algorithms."""
+
+    @hookimpl
+    def slmk_algorithms(self):
+        options = {"rolling": Rolling, "segmented": Segmented, "drawing": Drawing}
+        return [Component(name, config, "a:b", "s") for name, config in options.items()]
+
+
+REMEMBERING = """\
+    [run]
+    env_steps = 1_000
+    [env]
+    name = "toy-memory"
+    num_envs = 3
+    [algorithm]
+    name = "rolling"
+    [memory]
+    name = "toy-take"
+    [network.actor]
+    name = "toy-recurrent"
+    window = 4
+    [network.critic]
+    name = "toy-recurrent"
+    window = 4
+    """
+SEQUENCE = "trained on single transitions it learns to remember nothing; set memory.sequence to more than 1"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ([], []),
+        (
+            ["network.critic.window=8"],
+            [
+                "network.critic.window: the roles have windows of 4, 8 steps, "
+                "but a rollout is cut once, for all of them",
+                "spec.toml:12: network.actor.window: the roles have windows of 4, 8 steps, "
+                "but a rollout is cut once, for all of them",
+            ],
+        ),
+        (
+            ["algorithm.horizon=18"],
+            [
+                "spec.toml:12: network.actor.window: the algorithm's horizon of 18 steps is not a multiple of 4",
+                "spec.toml:15: network.critic.window: the algorithm's horizon of 18 steps is not a multiple of 4",
+            ],
+        ),
+        (
+            ["algorithm.minibatches=8", "network.critic.name=toy-mlp"],
+            [
+                "spec.toml:12: network.actor.window: 12 windows (horizon / window × num_envs) "
+                "do not split into 8 minibatches"
+            ],
+        ),
+        (["network.actor.window=5", "algorithm.name=segmented"], []),
+        (
+            ["algorithm.name=drawing", "memory.name=toy-sample"],
+            [f"spec.toml:10: network.actor: {SEQUENCE}", f"spec.toml:13: network.critic: {SEQUENCE}"],
+        ),
+        (["algorithm.name=drawing", "memory.name=toy-sample", "memory.sequence=8", "network.actor.window=5"], []),
+    ],
+)
+def test_networks_that_remember_are_given_sequences(write, overrides, told):
+    """Windows of all roles are equal and fill horizon and minibatches; samples are sequences."""
+    registry = with_toys(Registry.from_modules([Learners()]))
+    path = write(REMEMBERING)
+    found = []
+    try:
+        load(path, overrides, registry)
+    except SpecError as error:
+        found = [str(problem).replace(f"{path.parent}/", "") for problem in error.problems]
+    assert found == told
+
+
+def test_a_policy_that_remembers_needs_no_sequences(write):
+    """It is not trained, and its sections say nothing of a memory."""
+    registry = with_toys(Registry.from_modules([Learners()]))
+    sections = load(write(REMEMBERING), registry=registry).policy_sections()
+    sections["network"]["actor"]["window"] = 5
+    assert load_policy_sections(sections, registry).networks["actor"].config.window == 5
 
 
 def test_algorithm_without_needs_takes_no_memory_and_no_network(write):

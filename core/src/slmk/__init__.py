@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from slmk.config import Positive as Positive
     from slmk.config import PositiveInt as PositiveInt
     from slmk.config import PositiveSchedule as PositiveSchedule
+    from slmk.config import RecurrentNetworkConfig as RecurrentNetworkConfig
     from slmk.config import ReporterConfig as ReporterConfig
     from slmk.config import Schedule as Schedule
     from slmk.env_info import EnvInfo as EnvInfo
@@ -77,6 +78,7 @@ _HOMES = {
         "Positive",
         "PositiveInt",
         "PositiveSchedule",
+        "RecurrentNetworkConfig",
         "ReporterConfig",
         "Schedule",
     ),

@@ -12,7 +12,7 @@ from torch import nn
 
 from slmk import world
 from slmk.batch import CARRY, FIRST, MASK
-from slmk.config import EnvConfig
+from slmk.config import EnvConfig, RecurrentNetworkConfig
 from slmk.env_info import EnvInfo
 from slmk.errors import PluginError, Problem, SpecError, did_you_mean
 from slmk.model import Model
@@ -72,7 +72,8 @@ def build_agent(
     Raises:
         SpecError: a role reads a group that the environment does not have, a group has the name of something else or
             is a mask that does not fit, or the algorithm refuses the spaces.
-        PluginError: the algorithm has networks that its config does not name, or no attribute ``learner``.
+        PluginError: the algorithm has networks that its config does not name, or no attribute ``learner``; or a network
+            remembers and its config has no window.
     """
     registry = registry or get_registry()
     target: Any = registry.load(blueprint.algorithm.component)
@@ -87,6 +88,7 @@ def build_agent(
         groups,
         _obs_normalizers(blueprint, env, {name for names in groups.values() for name in names}, registry),
         {role: tuple(roles[role].extra) for role in roles},
+        _window(blueprint),
     ).to(env.device)
     _check_names(env, roles, groups, recurrent=bool(model.recurrent))
     _check_mask(env)
@@ -202,7 +204,17 @@ def _build_network(
     target: Any = registry.load(part.component)
     # Weights are drawn on the CPU, so that they do not depend on the device; all processes start with the same.
     generator = streams.common.generator(f"init/{name}", torch.device("cpu"))
-    return target(part.config, inputs, role, generator)  # type: ignore[no-any-return]
+    network: nn.Module = target(part.config, inputs, role, generator)
+    if getattr(network, "carry", 0) and not isinstance(part.config, RecurrentNetworkConfig):
+        message = f"network '{part.component.name}' remembers, so its config must be a RecurrentNetworkConfig"
+        raise PluginError(message)
+    return network
+
+
+def _window(blueprint: PolicyBlueprint) -> int:
+    """Steps into which rollouts are cut for the networks that remember; the spec was checked to have one for all."""
+    configs = (part.config for part in blueprint.networks.values())
+    return next((config.window for config in configs if isinstance(config, RecurrentNetworkConfig)), 1)
 
 
 def _obs_normalizers(

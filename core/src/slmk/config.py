@@ -26,6 +26,7 @@ __all__ = [
     "Positive",
     "PositiveInt",
     "PositiveSchedule",
+    "RecurrentNetworkConfig",
     "ReporterConfig",
     "RunConfig",
     "Schedule",
@@ -189,6 +190,15 @@ class NetworkConfig(Config):
 
     obs: tuple[str, ...] = ()
     """Observation groups this role reads, in order; empty for all the environment has, but for the group ``mask``."""
+
+
+class RecurrentNetworkConfig(NetworkConfig):
+    """Base of options of a network that remembers. A spec is checked to give it sequences to train on."""
+
+    window: PositiveInt = 16
+    """Steps through which gradients flow in training on rollouts: the same for all roles, a divisor of the algorithm's
+    horizon. Sampled sequences have their length from the memory instead, and those of ``ppo_brax`` from its
+    `unroll_length`."""
 
 
 class NormalizerConfig(Config):

@@ -62,11 +62,11 @@ def slmk_networks() -> Iterable[Component]:  # type: ignore[empty-body]
     ``(members, *batch, role.outputs)``, of those alone whose indices ``forward(obs, members=…)`` is given. A network
     that has no ensembles raises `slmk.SpecError` for such a role.
 
-    A recurrent network has ``carry``, the width of what it remembers, ``window``, the steps through which gradients
-    flow, and ``advance(obs) -> (N, carry)``. In ``obs`` it finds ``carry``, from before an observation, and ``first``.
-    Where the carry has one axis less than the other groups, (B, carry) against (L, B, …), it unrolls over L steps.
-    What it remembers does not depend on ``role.extra``, which `advance` is not given: the value of an action needs the
-    history of observations, but the action only where it is taken.
+    A recurrent network has a subclass of `slmk.RecurrentNetworkConfig` as its config, ``carry``, the width of what it
+    remembers, and ``advance(obs) -> (N, carry)``. In ``obs`` it finds ``carry``, from before an observation, and
+    ``first``. Where the carry has one axis less than the other groups, (B, carry) against (L, B, …), it unrolls over L
+    steps. What it remembers does not depend on ``role.extra``, which `advance` is not given: the value of an action
+    needs the history of observations, but the action only where it is taken.
     """
 
 

@@ -27,6 +27,7 @@ class Model(nn.Module):
         groups: Mapping[str, tuple[str, ...]],
         normalizers: Mapping[str, nn.Module],
         extra: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+        window: int = 1,
     ) -> None:
         """Put networks behind normalizers.
 
@@ -35,6 +36,7 @@ class Model(nn.Module):
             groups: the observation groups that each role reads.
             normalizers: a normalizer for each observation group that has one.
             extra: what a role reads besides, such as the action of which a critic is asked (`Role.extra`).
+            window: steps of the windows into which rollouts are cut; see `slmk.RecurrentNetworkConfig`.
         """
         super().__init__()
         self.networks = nn.ModuleDict(networks)
@@ -49,7 +51,7 @@ class Model(nn.Module):
             role: width for role, network in networks.items() if (width := getattr(network, "carry", 0))
         }
         """Width of what the network remembers, for each role whose network remembers anything."""
-        self.windows = Windows(max((getattr(networks[role], "window", 1) for role in self.recurrent), default=1))
+        self.windows = Windows(window)
         """How rollouts are to be cut for training these networks."""
 
     def forward(self, role: str, obs: Obs, **options: Any) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from slmk import discovery
 from slmk.component import Component
-from slmk.config import AlgorithmConfig, Config, MemoryConfig
+from slmk.config import AlgorithmConfig, Config, MemoryConfig, RecurrentNetworkConfig
 from slmk.errors import did_you_mean
 from slmk.registry import Registry
 from slmk.spec.diagnostics import Diagnostics
@@ -20,6 +20,8 @@ __all__ = ["cross_check"]
 def cross_check(sections: Sections, data: Mapping[str, Any], registry: Registry, diagnostics: Diagnostics) -> None:
     """Report what does not go together: the algorithm's memory, its networks, its normalizers, each part's own rules.
 
+    Networks that remember need sequences to train on.
+
     What an algorithm needs is known from its name, so mistakes in its options hide none of these.
     """
     algorithm = sections.chosen.get(("algorithm",))
@@ -30,6 +32,7 @@ def cross_check(sections: Sections, data: Mapping[str, Any], registry: Registry,
         _report_unused(
             "normalizer", algorithm.name, _options(algorithm).normalizers, _roles(data, "normalizer"), diagnostics
         )
+    _check_sequences(sections, diagnostics)
     _ask_configs(sections, diagnostics)
 
 
@@ -85,6 +88,42 @@ def _report_unused(
             hint = did_you_mean(role, known) or f"its roles: {', '.join(known) or 'none'}"
             message = f"the algorithm '{name}' has no {section} role '{role}'"
             diagnostics.report((section, role), message, hint=hint)
+
+
+def _check_sequences(sections: Sections, diagnostics: Diagnostics) -> None:
+    """Networks that remember are trained on windows of rollouts, or on sequences that the memory samples."""
+    configs = {role: part.config for role, part in sections.networks.items()}
+    windows = {role: config.window for role, config in configs.items() if isinstance(config, RecurrentNetworkConfig)}
+    memory: Any = sections.memory.config if sections.memory else None
+    if memory is None:  # As for a policy, which is not trained.
+        return
+    if memory.offers == "take":
+        _check_windows(windows, sections, diagnostics)
+    elif getattr(memory, "sequence", 1) == 1:
+        for role in windows:
+            message = "trained on single transitions it learns to remember nothing"
+            diagnostics.report(("network", role), message, hint="set memory.sequence to more than 1")
+
+
+def _check_windows(windows: Mapping[str, int], sections: Sections, diagnostics: Diagnostics) -> None:
+    """A rollout is cut once, for all roles, into windows that fill its horizon and every minibatch."""
+    algorithm: Any = sections.algorithm.config if sections.algorithm else None
+    if algorithm is None or not algorithm.windowed:
+        return
+    env: Any = sections.env.config if sections.env else None
+    horizon, minibatches = getattr(algorithm, "horizon", 1), getattr(algorithm, "minibatches", 1)
+    each = sorted(set(windows.values()))
+    for role, window in windows.items():
+        if len(each) > 1:
+            words = ", ".join(map(str, each))
+            message = f"the roles have windows of {words} steps, but a rollout is cut once, for all of them"
+        elif horizon % window:
+            message = f"the algorithm's horizon of {horizon} steps is not a multiple of {window}"
+        elif env is not None and (count := horizon // window * env.num_envs) % minibatches:
+            message = f"{count} windows (horizon / window × num_envs) do not split into {minibatches} minibatches"
+        else:
+            continue
+        diagnostics.report(("network", role, "window"), message)
 
 
 def _ask_configs(sections: Sections, diagnostics: Diagnostics) -> None:

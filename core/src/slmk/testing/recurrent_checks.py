@@ -10,6 +10,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from slmk.batch import FIRST, Obs
+from slmk.config import RecurrentNetworkConfig
 from slmk.errors import SpecError
 from slmk.testing.compare import copy_of, first_difference
 from slmk.testing.network_inputs import (
@@ -42,8 +43,8 @@ BEGIN = 2
 def check_net_remembers_so_much(subject: Subject) -> str:
     """`advance` gives (N, carry) numbers that depend on observation and carry, and leaves both as they are."""
     inputs, network = _remembering(subject)
-    assert isinstance(network.window, int), f"window is {network.window!r}, expected a number of steps"
-    assert network.window > 0, f"window is {network.window}, expected 1 step or more"
+    config = subject.config()
+    assert isinstance(config, RecurrentNetworkConfig), "its config is no subclass of slmk.RecurrentNetworkConfig"
     obs, other = (draw_inputs(inputs, (7,), seed) for seed in (0, 1))
     before = copy_of(obs)
     with torch.no_grad():
@@ -56,7 +57,7 @@ def check_net_remembers_so_much(subject: Subject) -> str:
         assert torch.isfinite(carry).all(), "what is remembered is not finite"
         for what, changes in (("carry", {"carry": other["carry"]}), ("observation", {**other, "carry": obs["carry"]})):
             assert not torch.allclose(_advance(network, {**obs, **changes}), carry), f"the {what} does not matter to it"
-    return f"{network.carry} numbers, windows of {network.window} steps"
+    return f"{network.carry} numbers, windows of {config.window} steps"
 
 
 def check_net_unrolls_as_it_steps(subject: Subject) -> None:

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from slmk.batch import FIRST, Obs
-from slmk.config import NetworkConfig, PositiveInt
+from slmk.config import NetworkConfig, PositiveInt, RecurrentNetworkConfig
 from slmk.errors import Problem, SpecError
 from slmk.protocols import Role
 
@@ -56,13 +56,11 @@ class TwoLayers(nn.Module):
         return out if members is None else out[members]
 
 
-class ElmanConfig(NetworkConfig):
+class ElmanConfig(RecurrentNetworkConfig):
     """Options of ``toy-recurrent``."""
 
     width: PositiveInt = 32
     """Units that remember."""
-    window: PositiveInt = 4
-    """Steps through which gradients flow in rollouts."""
 
 
 class Elman(nn.Module):
@@ -84,7 +82,7 @@ class Elman(nn.Module):
         observed = {name: space for name, space in inputs.items() if name not in role.extra}
         self._read, self._members = _Reader(observed), role.ensemble
         self._read_extra = _Reader({name: inputs[name] for name in role.extra})
-        self.window, self.carry = config.window, config.width * max(1, role.ensemble)
+        self.carry = config.width * max(1, role.ensemble)
         self.weight = _orthogonal(self._read.width, config.width, 1.0, generator, role.ensemble)
         self.weight_state = _orthogonal(config.width, config.width, 1.0, generator, role.ensemble)
         self.bias = _zeros(config.width, role.ensemble)

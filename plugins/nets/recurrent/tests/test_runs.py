@@ -112,42 +112,7 @@ def test_evaluation_leaves_training_alone() -> None:
     assert all(equal(run.obs[name], x) for name, x in before.items())
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("algorithm.horizon=18", "network.actor.window: the algorithm's horizon of 18 steps is not a multiple of 4"),
-        ("network.critic.window=8", "network.actor.window: the roles have windows of 4, 8 steps, but a rollout is cut"),
-        ("algorithm.minibatches=8", r"network.actor.window: 12 windows \(horizon / window × num_envs\) do not split"),
-    ],
-)
-def test_windows_have_to_fill_the_rollout(override: str, message: str) -> None:
-    """What does not split is a problem of the spec, and nothing that fails later."""
-    with pytest.raises(slmk.SpecError, match=message):
-        slmk.load(SPEC, [override])
-
-
 def test_segments_of_an_algorithm_are_no_windows() -> None:
     """``ppo_brax`` cuts rollouts into segments of its own, whatever the networks' windows are."""
     algorithm = {"name": "ppo_brax", "unroll_length": 5, "unrolls": 3, "minibatches": 3}
     assert slmk.load(SPEC | {"algorithm": algorithm}).algorithm.config.horizon == 15
-
-
-def test_single_transitions_of_a_replay_are_refused() -> None:
-    """A recurrent network needs sequences, which the memory has to be told."""
-
-    class Replay(slmk.MemoryConfig):
-        offers = "sample"
-        sequence: int = 1
-
-    from slmk_net_recurrent import RecurrentConfig
-
-    problems = RecurrentConfig().problems({"memory": Replay()})
-    assert [path for path, message in problems if "set memory.sequence to more than 1" in message] == [""]
-    assert not list(RecurrentConfig().problems({"memory": Replay(sequence=8)}))
-
-
-def test_a_policy_without_memory_section_has_no_problems() -> None:
-    """Loading a policy asks for sections that it does not have."""
-    from slmk_net_recurrent import RecurrentConfig
-
-    assert not list(RecurrentConfig().problems({"algorithm": slmk.load(SPEC).algorithm.config}))

@@ -69,8 +69,6 @@ class Recurrent(nn.Module):
             tuple((name, encode) for name, (encode, _) in each.items()) for each in (observed, extra)
         )
         width, extra_width = (sum(width for _, width in each.values()) for each in (observed, extra))
-        self.window = config.window
-        """Steps through which gradients flow."""
         self.carry = max(1, role.ensemble) * self._cell.states * config.hidden
         """Width of what is remembered: the carries of all members, one after the other."""
 
