@@ -16,7 +16,7 @@ from typing import Any, Final
 import tomli
 from page_parts import HEAD, first_party, options_table, table
 
-from slmk.component import Component, Kind
+from slmk.component import KINDS, Component, Kind
 from slmk.errors import Problem
 from slmk.registry import Registry
 from slmk.spec.document import read
@@ -35,27 +35,21 @@ class Family:
     """A kind of component whose members have pages."""
 
     kind: Kind
-    plugins: str
-    """The folder of ``plugins/`` in which they are."""
-    section: str
-    """The table of a spec that names one."""
     pages: Path
     """Where their pages go."""
-    prefix: str
-    """What the names of their distributions begin with."""
 
 
-ALGORITHMS: Final = Family("algo", "algos", "algorithm", DOCS / "algorithms", "slmk-algo-")
-ENVIRONMENTS: Final = Family("env", "envs", "env", DOCS / "environments", "slmk-env-")
+ALGORITHMS: Final = Family(KINDS["algo"], DOCS / "algorithms")
+ENVIRONMENTS: Final = Family(KINDS["env"], DOCS / "environments")
 FAMILIES: Final = (ALGORITHMS, ENVIRONMENTS)
 
 
 def component_pages(registry: Registry) -> dict[Path, str]:
     """The content of each first-party algorithm's and backend's page, and of the lists of them, by path."""
     places = {
-        ROOT / "plugins" / family.plugins / row.name / "README.md": (family, row.name)
+        ROOT / "plugins" / family.kind.folder / row.name / "README.md": (family, row.name)
         for family in FAMILIES
-        for row in first_party(registry, family.kind)
+        for row in first_party(registry, family.kind.name)
     }
     moved = {readme: family.pages / f"{name}.md" for readme, (family, name) in places.items()}
     return {
@@ -98,11 +92,11 @@ def _environments_index(registry: Registry) -> str:
 
 
 def _page(family: Family, name: str, registry: Registry, moved: Mapping[Path, Path]) -> str:
-    folder = ROOT / "plugins" / family.plugins / name
+    folder = ROOT / "plugins" / family.kind.folder / name
     _, _, body = (folder / "README.md").read_text(encoding="utf-8").partition("\n")
-    home = f"[`{family.prefix}{name.replace('_', '-')}`]({relpath(folder, family.pages)})"
-    found = registry.component(family.kind, name)
-    options = f"## Options\n\nThose of {home}, under `[{family.section}]`:\n\n{options_table(found.config)}"
+    home = f"[`slmk-{family.kind.name}-{name.replace('_', '-')}`]({relpath(folder, family.pages)})"
+    found = registry.component(family.kind.name, name)
+    options = f"## Options\n\nThose of {home}, under `{family.kind.header}`:\n\n{options_table(found.config)}"
     results = _random_returns() if (family, name) == (ALGORITHMS, _RANDOM) else _results(family, name)
     return "\n".join([f"# {name}\n", HEAD, _moved(body.strip(), folder, family.pages, moved), "", options, results])
 
@@ -126,7 +120,7 @@ def _moved(text: str, folder: Path, pages: Path, moved: Mapping[Path, Path]) -> 
 
 def _results(family: Family, name: str) -> str:
     """Every spec with that component: its target, and what was measured."""
-    rows = [_result(path, spec, family.pages) for path, spec in _specs() if spec[family.section]["name"] == name]
+    rows = [_result(path, spec, family.pages) for path, spec in _specs() if spec[family.kind.section]["name"] == name]
     if not rows:
         return "## Results\n\nNo spec of this repository uses it, so there is nothing measured yet.\n"
     intro = (

@@ -29,15 +29,15 @@ from slmk.registry import FIRST_PARTY_COMMANDS, Registry, get_registry
 DOCS: Final = Path(__file__).parent
 KERNEL: Final = Path(slmk.__file__).parent
 _TITLES = {
-    "env": ("Environments", "Env", "EnvConfig"),
-    "algo": ("Algorithms", "Algorithm", "AlgorithmConfig"),
-    "net": ("Networks", "Network", "NetworkConfig"),
-    "memory": ("Memories", "Memory", "MemoryConfig"),
-    "normalizer": ("Normalizers", "Normalizer", "NormalizerConfig"),
-    "reporter": ("Reporters", "Reporter", "ReporterConfig"),
-    "launcher": ("Launchers", "Launcher", "LauncherConfig"),
+    "env": ("Environments", "Env"),
+    "algo": ("Algorithms", "Algorithm"),
+    "net": ("Networks", "Network"),
+    "memory": ("Memories", "Memory"),
+    "normalizer": ("Normalizers", "Normalizer"),
+    "reporter": ("Reporters", "Reporter"),
+    "launcher": ("Launchers", "Launcher"),
 }
-"""Heading, protocol and config base of each kind."""
+"""Heading and protocol of each kind."""
 _VALUES = (
     (component, "Component"),
     (batch, "Step"),
@@ -102,9 +102,9 @@ def hooks_page() -> str:
 
 
 def _kind_part(kind: Kind) -> str:
-    title, protocol, base = _TITLES[kind.name]
+    title, protocol = _TITLES[kind.name]
     hook, contract = _hook(kind.hook), _class_part(protocols, protocol, level=3)
-    return "\n".join([f"## {title}\n", hook, contract, _class_part(config, base, level=3)])
+    return "\n".join([f"## {title}\n", hook, contract, _class_part(config, kind.config, level=3)])
 
 
 def _hook(name: str) -> str:

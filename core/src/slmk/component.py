@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from slmk.config import Config
 
-__all__ = ["API", "KINDS", "Component", "Kind", "env_title"]
+__all__ = ["API", "KINDS", "KINDS_BY_SECTION", "Component", "Kind", "env_title"]
 
 API: Final = 1
 """Version of the plugin contract. A component made for another one is refused by name."""
@@ -41,7 +41,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of capability: how it is called in the spec, on the command line and among the hooks."""
+    """One kind of capability: how it is called in the spec, on the command line, among the hooks and by people."""
 
     name: str
     """Singular, for the command line and for distribution names: ``slmk describe algo ppo``, ``slmk-algo-ppo``."""
@@ -51,21 +51,36 @@ class Kind:
     """The hook that offers components of this kind."""
     folder: str
     """The folder under ``plugins/``."""
+    word: str
+    """What a person calls a component of this kind."""
+    config: str
+    """The name in `slmk.config` of the base of its options; a name, so that listing commands imports no pydantic."""
+    form: Literal["one", "by role", "list"] = "one"
+    """How many a spec chooses: one at most, one for each role, or a list."""
+
+    @property
+    def header(self) -> str:
+        """The header of a table that chooses one: ``[env]``, ``[network.<role>]``, ``[[reporter]]``."""
+        return {"one": "[{}]", "by role": "[{}.<role>]", "list": "[[{}]]"}[self.form].format(self.section)
 
 
 KINDS: Final[dict[str, Kind]] = {
     kind.name: kind
     for kind in (
-        Kind("env", "env", "slmk_env_backends", "envs"),
-        Kind("algo", "algorithm", "slmk_algorithms", "algos"),
-        Kind("net", "network", "slmk_networks", "nets"),
-        Kind("memory", "memory", "slmk_memories", "memory"),
-        Kind("normalizer", "normalizer", "slmk_normalizers", "normalizers"),
-        Kind("reporter", "reporter", "slmk_reporters", "reporters"),
-        Kind("launcher", "launcher", "slmk_launchers", "launchers"),
+        Kind("env", "env", "slmk_env_backends", "envs", "environment backend", "EnvConfig"),
+        Kind("algo", "algorithm", "slmk_algorithms", "algos", "algorithm", "AlgorithmConfig"),
+        Kind("net", "network", "slmk_networks", "nets", "network", "NetworkConfig", "by role"),
+        Kind("memory", "memory", "slmk_memories", "memory", "memory", "MemoryConfig"),
+        Kind(
+            "normalizer", "normalizer", "slmk_normalizers", "normalizers", "normalizer", "NormalizerConfig", "by role"
+        ),
+        Kind("reporter", "reporter", "slmk_reporters", "reporters", "reporter", "ReporterConfig", "list"),
+        Kind("launcher", "launcher", "slmk_launchers", "launchers", "launcher", "LauncherConfig"),
     )
 }
 """Every kind by its name. `slmk_commands` and `slmk_checks` are hooks too, but offer no components."""
+KINDS_BY_SECTION: Final[dict[str, Kind]] = {kind.section: kind for kind in KINDS.values()}
+"""Every kind by its section of a spec."""
 
 
 def env_title(section: Mapping[str, Any]) -> str:

@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Plugin", "announced_commands", "component_fault", "failure", "from_file", "from_module", "installed"]
 
-_CONFIG_BASES = {
-    "env": "EnvConfig",
-    "algo": "AlgorithmConfig",
-    "net": "NetworkConfig",
-    "memory": "MemoryConfig",
-    "normalizer": "NormalizerConfig",
-    "reporter": "ReporterConfig",
-    "launcher": "LauncherConfig",
-}
 _TEXTS = ("name", "target", "summary", "install")
 """Fields of a component that are strings."""
 _HOOKS = frozenset(name for name in vars(hookspecs) if name.startswith("slmk_"))
@@ -226,7 +217,7 @@ def component_fault(kind: str, component: Component) -> str:
     """How a component breaks the contract; empty if it does not."""
     from slmk import config  # pydantic: `slmk --help` looks for commands in this module and does not need it.
 
-    base, options = getattr(config, _CONFIG_BASES[kind]), component.config
+    base, options = getattr(config, KINDS[kind].config), component.config
     if component.api != API:
         return f"it is written for version {component.api} of the plugin contract, and this slmk has version {API}"
     if not (isinstance(options, type) and issubclass(options, base)):

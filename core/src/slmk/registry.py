@@ -35,8 +35,6 @@ FIRST_PARTY: Final[dict[str, tuple[str, ...]]] = {
 FIRST_PARTY_COMMANDS: Final = {"export": "slmk-exporter-onnx", "report": "slmk-reporter-report"}
 """Commands by name that a distribution of this project provides, installed or not."""
 
-_WORDS = {"env": "environment backend", "algo": "algorithm", "net": "network"}
-
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
@@ -97,7 +95,7 @@ class Registry:
         offers = self._offers.get((kind, name), [])
         if len(offers) > 1:
             owners, hint = _conflict([plugin.distribution for plugin, _ in offers])
-            return Unavailable(f"{_word(kind)} '{name}' is claimed by {owners}", hint, broken=True)
+            return Unavailable(f"{KINDS[kind].word} '{name}' is claimed by {owners}", hint, broken=True)
         for plugin, component in offers:
             fault = component_fault(kind, component)
             return _broken(plugin, fault, f"upgrade '{plugin.distribution}'") if fault else component
@@ -108,12 +106,13 @@ class Registry:
             if plugin.fault and _announces(plugin, kind, name):
                 return _broken(plugin, plugin.fault, plugin.hint)
         if name in FIRST_PARTY[kind]:
-            return Unavailable(f"{_word(kind)} '{name}' is not installed", f"pip install {_distribution(kind, name)}")
+            command = f"pip install {_distribution(kind, name)}"
+            return Unavailable(f"{KINDS[kind].word} '{name}' is not installed", command)
         known = self.names(kind)
         hint = did_you_mean(name, {*known, *FIRST_PARTY[kind]}) or f"installed: {', '.join(known) or 'none'}"
         if any(plugin.fault for plugin in self._plugins):
             hint += "; some plugin is broken, see `slmk plugins`"
-        return Unavailable(f"no {_word(kind)} is called '{name}'", hint)
+        return Unavailable(f"no {KINDS[kind].word} is called '{name}'", hint)
 
     def component(self, kind: str, name: str) -> Component:
         """The component.
@@ -196,10 +195,6 @@ def _is_installed(module: str) -> bool:
         return find_spec(module) is not None
     except (ImportError, ValueError):
         return False
-
-
-def _word(kind: str) -> str:
-    return _WORDS.get(kind, kind)
 
 
 def _distribution(kind: str, name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from keyword import iskeyword
@@ -31,27 +30,18 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _KIND = click.Choice(list(KINDS))
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """How the templates of a kind speak of it."""
-
-    word: str
-    """What a person calls a component of this kind."""
-    table: str
-    """The table of a spec that chooses it."""
-    summary: str
-    """What the generated example does."""
-
-
-_WORDS: Final = {
-    "env": _Words("environment", "[env]", "a mass on a line, to be pushed to the origin"),
-    "algo": _Words("algorithm", "[algorithm]", "REINFORCE with the mean return as baseline"),
-    "net": _Words("network", "[network.actor]", "one hidden layer"),
-    "memory": _Words("memory", "[memory]", "a rollout as a list of steps"),
-    "normalizer": _Words("normalizer", "[normalizer.obs]", "division by the largest absolute value seen"),
-    "reporter": _Words("reporter", "[[reporter]]", "metrics as CSV"),
-    "launcher": _Words("launcher", "[launcher]", "one session after the other, in this process"),
+_SUMMARIES: Final = {
+    "env": "a mass on a line, to be pushed to the origin",
+    "algo": "REINFORCE with the mean return as baseline",
+    "net": "one hidden layer",
+    "memory": "a rollout as a list of steps",
+    "normalizer": "division by the largest absolute value seen",
+    "reporter": "metrics as CSV",
+    "launcher": "one session after the other, in this process",
 }
+"""What the generated example of each kind does."""
+_ROLES: Final = {"net": "actor", "normalizer": "obs"}
+"""The role that it plays."""
 
 
 @click.command()
@@ -78,7 +68,7 @@ def new(kind: str, name: str, directory: Path) -> None:
         _write(project, _files(kind, words))
     except OSError as error:
         raise RunError(f"cannot write the plugin to {project}: {error.strerror}") from error
-    click.echo(f"{_WORDS[kind].word} '{name}': {project}")
+    click.echo(f"{KINDS[kind].word} '{name}': {project}")
     click.echo(f"next: pip install -e {project} && slmk run {project / 'example.toml'}")
 
 
@@ -90,14 +80,14 @@ def _write(project: Path, contents: Iterator[tuple[str, str]]) -> None:
 
 
 def _check_name(kind: Kind, name: str) -> None:
-    word = _WORDS[kind.name].word
     if not _NAME.fullmatch(name) or iskeyword(name):
         hint = "lower-case letters, digits and '_', beginning with a letter, and no keyword of Python"
         nearest = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
         suggestion = f"; try '{nearest}'" if _NAME.fullmatch(nearest) and not iskeyword(nearest) else ""
         raise click.UsageError(f"'{name}' cannot be the name of a plugin: expected {hint}{suggestion}")
     if name in {*FIRST_PARTY[kind.name], *get_registry().names(kind.name)}:
-        raise click.UsageError(f"the {word} '{name}' exists already, and two of one name cannot be installed together")
+        message = f"the {kind.word} '{name}' exists already, and two of one name cannot be installed together"
+        raise click.UsageError(message)
     if hidden := _hidden(kind, name):
         message = f"'{name}' cannot be the name of this plugin: its class would hide the '{hidden}' that it imports"
         raise click.UsageError(f"{message}; choose another, such as 'my_{name}'")
@@ -118,7 +108,7 @@ def _hidden(kind: Kind, name: str) -> str | None:
 
 def _substitutions(kind: Kind, name: str) -> dict[str, str]:
     """What the placeholders of the templates stand for."""
-    words = _WORDS[kind.name]
+    summary = _SUMMARIES[kind.name]
     distribution = f"slmk-{kind.name}-{name}".replace("_", "-")
     return {
         "kind": kind.name,
@@ -127,10 +117,10 @@ def _substitutions(kind: Kind, name: str) -> dict[str, str]:
         "package": f"slmk_{kind.name}_{name}",
         "module": kind.section,
         "Class": "".join(part.capitalize() for part in name.split("_")),
-        "word": words.word,
-        "table": words.table,
-        "summary": words.summary,
-        "Summary": words.summary[0].upper() + words.summary[1:],
+        "word": kind.word,
+        "table": kind.header.replace("<role>", _ROLES.get(kind.name, "")),
+        "summary": summary,
+        "Summary": summary[0].upper() + summary[1:],
     }
 
 

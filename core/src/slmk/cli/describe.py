@@ -8,7 +8,7 @@ import click
 
 from slmk.cli.json_schema import config_schema
 from slmk.cli.present import show_table
-from slmk.component import KINDS, Component, Kind
+from slmk.component import KINDS, KINDS_BY_SECTION, Component, Kind
 from slmk.config import Config, RunConfig, TargetConfig
 from slmk.errors import did_you_mean
 from slmk.registry import Registry, get_registry
@@ -17,7 +17,6 @@ from slmk.spec.words import type_words, value_literal
 __all__ = ["describe"]
 
 _SECTIONS: dict[str, type[Config]] = {"run": RunConfig, "target": TargetConfig}
-_HEADERS = {"net": "[network.<role>]", "normalizer": "[normalizer.<role>]", "reporter": "[[reporter]]"}
 
 
 @click.command()
@@ -41,7 +40,7 @@ def describe(kind: str | None, name: str | None) -> None:
 
 def _kind(word: str) -> Kind:
     """The kind of that name, or whose table in a spec has that name."""
-    by_word = {kind.section: kind for kind in KINDS.values()} | KINDS
+    by_word = KINDS_BY_SECTION | KINDS
     if word not in by_word:
         known = [*KINDS, *_SECTIONS]
         raise click.UsageError(f"no kind is called '{word}'; {did_you_mean(word, known) or ', '.join(known)}")
@@ -49,12 +48,8 @@ def _kind(word: str) -> Kind:
 
 
 def _list_kinds(registry: Registry) -> None:
-    rows = [(kind.name, _header(kind), ", ".join(registry.names(kind.name)) or "none") for kind in KINDS.values()]
+    rows = [(kind.name, kind.header, ", ".join(registry.names(kind.name)) or "none") for kind in KINDS.values()]
     show_table(("kind", "table in a spec", "installed"), [("run", "[run]", ""), ("target", "[target]", ""), *rows])
-
-
-def _header(kind: Kind) -> str:
-    return _HEADERS.get(kind.name, f"[{kind.section}]")
 
 
 def _list_components(kind: Kind, registry: Registry) -> None:
@@ -69,7 +64,7 @@ def _print_section(name: str, config: type[Config]) -> None:
 
 def _print_component(kind: Kind, component: Component) -> None:
     click.echo(f"{click.style(f'{kind.name} {component.name}', bold=True)}: {component.summary}")
-    click.echo(f'in a spec: {_header(kind)} with name = "{component.name}"')
+    click.echo(f'in a spec: {kind.header} with name = "{component.name}"')
     for fact in _facts(component.config):
         click.echo(fact)
     _print_config(component.config)

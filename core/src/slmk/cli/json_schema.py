@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from slmk.cli.field_docs import field_docs
-from slmk.component import Component
+from slmk.component import KINDS, Component, Kind
 from slmk.config import Config, RunConfig, TargetConfig
 from slmk.discovery import failure
 from slmk.errors import PluginError
@@ -50,10 +50,7 @@ def config_schema(config: type[Config]) -> dict[str, Any]:
 def spec_schema(registry: Registry) -> dict[str, Any]:
     """The JSON Schema of a whole spec. In each component's table the key ``name`` says which options there are."""
     definitions: dict[str, Any] = {}
-    parts = {
-        kind: _choice(kind, registry, definitions)
-        for kind in ("env", "algo", "memory", "launcher", "net", "normalizer", "reporter")
-    }
+    sections = {kind.section: _section(kind, registry, definitions) for kind in KINDS.values()}
     return {
         "$schema": _DIALECT,
         "title": "slmk spec",
@@ -65,21 +62,19 @@ def spec_schema(registry: Registry) -> dict[str, Any]:
             "extends": {**_PATHS, "description": "Specs that this one changes, relative to this file."},
             "plugins": {**_PATHS, "description": "Python files with plugins, relative to this file."},
             "run": _embed("run", config_schema(RunConfig), definitions),
-            "env": parts["env"],
-            "algorithm": parts["algo"],
-            "memory": parts["memory"],
-            "network": {"type": "object", "description": "Networks by role.", "additionalProperties": parts["net"]},
-            "normalizer": {
-                "type": "object",
-                "description": "Normalizers by role.",
-                "additionalProperties": parts["normalizer"],
-            },
-            "reporter": {"type": "array", "items": parts["reporter"]},
-            "launcher": parts["launcher"],
+            **sections,
             "target": _embed("target", config_schema(TargetConfig), definitions),
         },
         "$defs": definitions,
     }
+
+
+def _section(kind: Kind, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+    choice = _choice(kind.name, registry, definitions)
+    if kind.form == "by role":
+        description = f"{kind.word.capitalize()}s by role."
+        return {"type": "object", "description": description, "additionalProperties": choice}
+    return {"type": "array", "items": choice} if kind.form == "list" else choice
 
 
 def _choice(kind: str, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:

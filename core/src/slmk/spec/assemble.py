@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from slmk import discovery
+from slmk.component import KINDS_BY_SECTION
 from slmk.registry import Registry
 from slmk.spec.blueprint import DEFAULT, Blueprint, PolicyBlueprint
 from slmk.spec.checks import cross_check
@@ -21,20 +22,7 @@ from slmk.spec.words import value_words
 
 __all__ = ["KNOWN_KEYS", "assemble", "assemble_policy"]
 
-KNOWN_KEYS: Final = (
-    "name",
-    "extends",
-    "plugins",
-    "run",
-    "env",
-    "algorithm",
-    "memory",
-    "network",
-    "normalizer",
-    "reporter",
-    "launcher",
-    "target",
-)
+KNOWN_KEYS: Final = ("name", "extends", "plugins", "run", *KINDS_BY_SECTION, "target")
 """Keys at the top of a spec."""
 
 
@@ -71,8 +59,8 @@ def assemble_policy(document: Document, registry: Registry, diagnostics: Diagnos
     return PolicyBlueprint(
         run=sections.run,
         algorithm=sections.algorithm,
-        networks=sections.networks,
-        normalizers=sections.normalizers,
+        networks=sections.network,
+        normalizers=sections.normalizer,
     )
 
 
@@ -116,9 +104,9 @@ def _blueprint(name: str, sections: Sections, plugins: tuple[str, ...]) -> Bluep
         env=sections.env,
         algorithm=sections.algorithm,
         memory=sections.memory,
-        networks=sections.networks,
-        normalizers=sections.normalizers,
-        reporters=tuple(sections.reporters),
+        networks=sections.network,
+        normalizers=sections.normalizer,
+        reporters=tuple(sections.reporter),
         launcher=sections.launcher,
         target=sections.target,
         plugins=plugins,

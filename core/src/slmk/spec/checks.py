@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from slmk import discovery
 from slmk.component import Component
-from slmk.config import AlgorithmConfig, Config, MemoryConfig, RecurrentNetworkConfig
+from slmk.config import AlgorithmConfig, MemoryConfig, RecurrentNetworkConfig
 from slmk.errors import did_you_mean
 from slmk.registry import Registry
 from slmk.spec.diagnostics import Diagnostics
-from slmk.spec.lines import KeyPath
 from slmk.spec.sections import Sections
 
 __all__ = ["cross_check"]
@@ -92,11 +91,11 @@ def _report_unused(
 
 def _check_sequences(sections: Sections, diagnostics: Diagnostics) -> None:
     """Networks that remember are trained on windows of rollouts, or on sequences that the memory samples."""
-    configs = {role: part.config for role, part in sections.networks.items()}
+    configs = {role: part.config for role, part in sections.network.items()}
     windows = {role: config.window for role, config in configs.items() if isinstance(config, RecurrentNetworkConfig)}
-    memory: Any = sections.memory.config if sections.memory else None
-    if memory is None:  # As for a policy, which is not trained.
+    if sections.memory is None:  # As for a policy, which is not trained.
         return
+    memory = sections.memory.config
     if memory.offers == "take":
         _check_windows(windows, sections, diagnostics)
     elif getattr(memory, "sequence", 1) == 1:
@@ -107,11 +106,10 @@ def _check_sequences(sections: Sections, diagnostics: Diagnostics) -> None:
 
 def _check_windows(windows: Mapping[str, int], sections: Sections, diagnostics: Diagnostics) -> None:
     """A rollout is cut once, for all roles, into windows that fill its horizon and every minibatch."""
-    algorithm: Any = sections.algorithm.config if sections.algorithm else None
-    if algorithm is None or not algorithm.windowed:
+    if sections.algorithm is None or not sections.algorithm.config.windowed:
         return
-    env: Any = sections.env.config if sections.env else None
-    horizon, minibatches = getattr(algorithm, "horizon", 1), getattr(algorithm, "minibatches", 1)
+    algorithm, env = sections.algorithm.config, sections.env
+    horizon, minibatches = algorithm.horizon, getattr(algorithm, "minibatches", 1)
     each = sorted(set(windows.values()))
     for role, window in windows.items():
         if len(each) > 1:
@@ -119,7 +117,7 @@ def _check_windows(windows: Mapping[str, int], sections: Sections, diagnostics: 
             message = f"the roles have windows of {words} steps, but a rollout is cut once, for all of them"
         elif horizon % window:
             message = f"the algorithm's horizon of {horizon} steps is not a multiple of {window}"
-        elif env is not None and (count := horizon // window * env.num_envs) % minibatches:
+        elif env is not None and (count := horizon // window * env.config.num_envs) % minibatches:
             message = f"{count} windows (horizon / window × num_envs) do not split into {minibatches} minibatches"
         else:
             continue
@@ -129,25 +127,12 @@ def _check_windows(windows: Mapping[str, int], sections: Sections, diagnostics: 
 def _ask_configs(sections: Sections, diagnostics: Diagnostics) -> None:
     spec = sections.configs()
     was_right = not diagnostics.problems
-    for path, config in _configs(sections):
+    for path, part in sections.parts():
         try:
-            for key, message in config.problems(spec):
+            for key, message in part.config.problems(spec):
                 inner = tuple(key.split(".")) if key else ()
                 diagnostics.report((*path, *inner), message)
         except Exception as error:
             if was_right:  # Otherwise it may have looked for a section that is missing because of its mistakes.
                 reason, _ = discovery.failure(error)
                 diagnostics.report(path, f"the plugin cannot check its options: {reason}", broken=True)
-
-
-def _configs(sections: Sections) -> Iterator[tuple[KeyPath, Config]]:
-    if sections.run:
-        yield ("run",), sections.run
-    for section in ("env", "algorithm", "memory", "launcher"):
-        if (part := getattr(sections, section)) is not None:
-            yield (section,), part.config
-    for section, parts in (("network", sections.networks), ("normalizer", sections.normalizers)):
-        for role, part in parts.items():
-            yield (section, role), part.config
-    for index, part in enumerate(sections.reporters):
-        yield ("reporter", index), part.config

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import tomli
 
+from slmk.component import KINDS_BY_SECTION
 from slmk.errors import Problem
 from slmk.spec.lines import KeyPath, key_lines
 from slmk.spec.words import value_words
@@ -196,6 +197,5 @@ def _merge_tables(base: dict[str, Any], child: dict[str, Any], path: KeyPath) ->
 
 def is_component(path: KeyPath) -> bool:
     """Whether a table chooses a component by its key ``name``."""
-    if path and path[0] in ("network", "normalizer", "reporter"):
-        return len(path) == 2
-    return path in {("env",), ("algorithm",), ("memory",), ("launcher",)}
+    kind = KINDS_BY_SECTION.get(str(path[0])) if path else None
+    return kind is not None and len(path) == (1 if kind.form == "one" else 2)

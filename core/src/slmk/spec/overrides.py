@@ -9,6 +9,7 @@ from typing import Any
 
 import tomli
 
+from slmk.component import KINDS_BY_SECTION
 from slmk.errors import Problem
 from slmk.spec.document import COMMAND_LINE, Document, is_component
 from slmk.spec.lines import KeyPath
@@ -128,7 +129,8 @@ def _child(node: Any, key: str | int, path: KeyPath, problems: list[Problem]) ->
             node.append({})
         child = node[index]
     else:
-        child = node.setdefault(index, [] if path == ("reporter",) else {})
+        kind = KINDS_BY_SECTION.get(str(key)) if len(path) == 1 else None
+        child = node.setdefault(index, [] if kind and kind.form == "list" else {})
     if isinstance(child, dict | list):
         return child
     message = "not a table, so nothing can be set inside"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeGuard, TypeVar
 
 from pydantic import ValidationError
 
 from slmk import discovery
-from slmk.component import Component
+from slmk.component import KINDS, Component, Kind
 from slmk.config import (
     AlgorithmConfig,
     Config,
@@ -53,11 +53,22 @@ class Sections:
     algorithm: Part[AlgorithmConfig] | None = None
     memory: Part[MemoryConfig] | None = None
     launcher: Part[LauncherConfig] | None = None
-    networks: dict[str, Part[NetworkConfig]] = field(default_factory=dict)
-    normalizers: dict[str, Part[NormalizerConfig]] = field(default_factory=dict)
-    reporters: list[Part[ReporterConfig]] = field(default_factory=list)
+    network: dict[str, Part[NetworkConfig]] = field(default_factory=dict)
+    normalizer: dict[str, Part[NormalizerConfig]] = field(default_factory=dict)
+    reporter: list[Part[ReporterConfig]] = field(default_factory=list)
     chosen: Mapping[KeyPath, Component] = field(default_factory=dict)
     """The component of every section whose name is right, also where its options are not."""
+
+    def parts(self) -> Iterator[tuple[KeyPath, Part[Config]]]:
+        """Every component that could be read with its options, and the path of its table."""
+        for kind in KINDS.values():
+            found: Any = getattr(self, kind.section)
+            if kind.form == "by role":
+                yield from (((kind.section, role), part) for role, part in found.items())
+            elif kind.form == "list":
+                yield from (((kind.section, index), part) for index, part in enumerate(found))
+            elif found:
+                yield (kind.section,), found
 
     def configs(self) -> dict[str, Any]:
         """The options by section, as `Config.problems` gets them."""
@@ -65,8 +76,8 @@ class Sections:
         by_section: dict[str, Any] = {name: part.config for name, part in parts.items() if part}
         if self.run:
             by_section["run"] = self.run
-        by_section["network"] = {role: part.config for role, part in self.networks.items()}
-        by_section["normalizer"] = {role: part.config for role, part in self.normalizers.items()}
+        by_section["network"] = {role: part.config for role, part in self.network.items()}
+        by_section["normalizer"] = {role: part.config for role, part in self.normalizer.items()}
         return by_section
 
 
@@ -88,13 +99,13 @@ class SectionReader:
         return Sections(
             run=self._config_section("run", RunConfig, required=True),
             target=self._config_section("target", TargetConfig),
-            env=self._required_part("env", "env"),
-            algorithm=self._required_part("algo", "algorithm"),
+            env=self._required_part(KINDS["env"]),
+            algorithm=self._required_part(KINDS["algo"]),
             memory=self._part("memory", ("memory",), self._data.get("memory")),
             launcher=self._part("launcher", ("launcher",), _launcher(self._data.get("launcher", {}))),
-            networks=self._parts_by_role("net", "network"),
-            normalizers=self._parts_by_role("normalizer", "normalizer"),
-            reporters=self._reporters(),
+            network=self._parts_by_role(KINDS["net"]),
+            normalizer=self._parts_by_role(KINDS["normalizer"]),
+            reporter=self._reporters(),
             chosen=self._chosen,
         )
 
@@ -102,9 +113,9 @@ class SectionReader:
         """Those sections that a policy needs."""
         return Sections(
             run=self._config_section("run", RunConfig, required=True),
-            algorithm=self._required_part("algo", "algorithm"),
-            networks=self._parts_by_role("net", "network"),
-            normalizers=self._parts_by_role("normalizer", "normalizer"),
+            algorithm=self._required_part(KINDS["algo"]),
+            network=self._parts_by_role(KINDS["net"]),
+            normalizer=self._parts_by_role(KINDS["normalizer"]),
             chosen=self._chosen,
         )
 
@@ -116,16 +127,18 @@ class SectionReader:
         table = self._table((name,), self._data[name])
         return None if table is None else self._config((name,), config, table)
 
-    def _required_part(self, kind: str, section: str) -> Part[Any] | None:
+    def _required_part(self, kind: Kind) -> Part[Any] | None:
+        section = kind.section
         if section not in self._data:
-            names = ", ".join(self._registry.names(kind))
-            hint = f"add a table [{section}] with a name; installed: {names or 'none'}"
+            names = ", ".join(self._registry.names(kind.name))
+            hint = f"add a table {kind.header} with a name; installed: {names or 'none'}"
             self._report((section,), "missing section", absent=True, hint=hint)
-        return self._part(kind, (section,), self._data.get(section))
+        return self._part(kind.name, (section,), self._data.get(section))
 
-    def _parts_by_role(self, kind: str, section: str) -> dict[str, Part[Any]]:
-        tables = self._table((section,), self._data.get(section, {}), form=f"tables [{section}.<role>]") or {}
-        parts = {role: self._part(kind, (section, role), table) for role, table in tables.items()}
+    def _parts_by_role(self, kind: Kind) -> dict[str, Part[Any]]:
+        section = kind.section
+        tables = self._table((section,), self._data.get(section, {}), form=f"tables {kind.header}") or {}
+        parts = {role: self._part(kind.name, (section, role), table) for role, table in tables.items()}
         return {role: part for role, part in parts.items() if part}
 
     def _reporters(self) -> list[Part[ReporterConfig]]:
