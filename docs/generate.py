@@ -66,7 +66,12 @@ _ALIASES = (
     (config, "NonNegative"),
     (config, "Positive"),
     (config, "PositiveInt"),
+    (config, "NonNegativeInt"),
     (config, "Fraction"),
+    (config, "Activation"),
+    (config, "Init"),
+    (config, "Gaussian"),
+    (config, "Exploration"),
 )
 
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from slmk.config import Gaussian
 from slmk.errors import SpecError
-from slmk.toolbox.heads import Gaussian, action_head, head_outputs
+from slmk.toolbox.heads import action_head, head_outputs
 
 BOX = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([1.0, 10.0], np.float32))
 MATRIX = spaces.Box(-1.0, 1.0, (2, 3))
@@ -63,6 +64,12 @@ def test_actions_are_valid(name: str, gaussian: Gaussian) -> None:
 def test_outputs(space: spaces.Space[object], gaussian: Gaussian, outputs: int) -> None:
     """A head wants a logit per choice, a mean per dimension, and a width per dimension where the network gives it."""
     assert head_outputs(space, gaussian) == outputs == action_head(space, gaussian=gaussian).outputs
+
+
+def test_each_kind_has_a_head_of_its_own() -> None:
+    """What a spec may say is what there is a head of."""
+    kinds = get_args(Gaussian)
+    assert len({type(action_head(BOX, gaussian=gaussian)) for gaussian in kinds}) == len(kinds)
 
 
 def test_clipping_to_the_bounds() -> None:

@@ -1,15 +1,23 @@
 """Affine maps against torch, and what initial weights promise."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from slmk.config import Activation, Init
 from slmk.toolbox.layers import ACTIVATIONS, affine, linear
 
 SPREAD = {"lecun_uniform": 3, "kaiming_uniform": 6, "pytorch": 1}
 X = torch.linspace(-2, 2, 9)
+
+
+def test_options_have_exactly_these_names():
+    """What a spec may say is what there is a function, or a spread, of."""
+    assert set(get_args(Activation)) == set(ACTIVATIONS)
+    assert set(get_args(Init)) == {"orthogonal", *SPREAD}
 
 
 def draw(scheme, seed=0, **options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from slmk import Linear
+from slmk.config import Exploration
 from slmk.errors import SpecError
 from slmk.toolbox.values import LOWEST, Boltzmann, EpsilonGreedy, value_head, value_policy
 
@@ -131,3 +133,4 @@ def test_kinds_of_exploration() -> None:
     assert torch.equal(value_policy(values, by_epsilon, 0.5).probs, EpsilonGreedy(values, 0.4).probs)
     by_temperature = SimpleNamespace(exploration="boltzmann", epsilon=7.0, temperature=falling)
     assert torch.equal(value_policy(values, by_temperature, 0.5).probs, Boltzmann(values, 0.4).probs)
+    assert set(get_args(Exploration)) == {"epsilon", "boltzmann"}

@@ -15,16 +15,21 @@ if TYPE_CHECKING:
     from slmk.batch import Step as Step
     from slmk.batch import Transition as Transition
     from slmk.component import Component as Component
+    from slmk.config import Activation as Activation
     from slmk.config import AlgorithmConfig as AlgorithmConfig
     from slmk.config import Config as Config
     from slmk.config import EnvConfig as EnvConfig
+    from slmk.config import Exploration as Exploration
     from slmk.config import Fraction as Fraction
     from slmk.config import FractionSchedule as FractionSchedule
+    from slmk.config import Gaussian as Gaussian
+    from slmk.config import Init as Init
     from slmk.config import LauncherConfig as LauncherConfig
     from slmk.config import Linear as Linear
     from slmk.config import MemoryConfig as MemoryConfig
     from slmk.config import NetworkConfig as NetworkConfig
     from slmk.config import NonNegative as NonNegative
+    from slmk.config import NonNegativeInt as NonNegativeInt
     from slmk.config import NonNegativeSchedule as NonNegativeSchedule
     from slmk.config import NormalizerConfig as NormalizerConfig
     from slmk.config import OffPolicyConfig as OffPolicyConfig
@@ -62,16 +67,21 @@ _HOMES = {
     "batch": ("Act", "Obs", "Sample", "Step", "Transition"),
     "component": ("Component",),
     "config": (
+        "Activation",
         "AlgorithmConfig",
         "Config",
         "EnvConfig",
+        "Exploration",
         "Fraction",
         "FractionSchedule",
+        "Gaussian",
+        "Init",
         "LauncherConfig",
         "Linear",
         "MemoryConfig",
         "NetworkConfig",
         "NonNegative",
+        "NonNegativeInt",
         "NonNegativeSchedule",
         "NormalizerConfig",
         "OffPolicyConfig",

@@ -9,17 +9,22 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 __all__ = [
+    "Activation",
     "AlgorithmConfig",
     "Compile",
     "Config",
     "EnvConfig",
+    "Exploration",
     "Fraction",
     "FractionSchedule",
+    "Gaussian",
+    "Init",
     "LauncherConfig",
     "Linear",
     "MemoryConfig",
     "NetworkConfig",
     "NonNegative",
+    "NonNegativeInt",
     "NonNegativeSchedule",
     "NormalizerConfig",
     "OffPolicyConfig",
@@ -39,10 +44,33 @@ Positive = Annotated[float, Field(gt=0)]
 """A float above 0."""
 PositiveInt = Annotated[int, Field(gt=0)]
 """An int above 0."""
+NonNegativeInt = Annotated[int, Field(ge=0)]
+"""An int of 0 or more."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 """A float in [0, 1]."""
 Compile = Literal["auto", "on", "off"]
 """Whether to compile update steps; ``auto`` where that is measured to pay back."""
+Activation = Literal["tanh", "relu", "elu", "swish", "gelu"]
+"""Names of activations; `slmk.toolbox.layers.ACTIVATIONS` has the functions."""
+Init = Literal["orthogonal", "lecun_uniform", "kaiming_uniform", "pytorch"]
+"""Schemes of initial weights, which `slmk.toolbox.layers.linear` draws.
+
+``orthogonal``: singular values equal to the gain, biases 0 (Saxe et al. 2014, arXiv:1312.6120).
+``lecun_uniform``: ±√(3 / inputs), biases 0 (LeCun et al. 1998, "Efficient BackProp"; JAX's habit).
+``kaiming_uniform``: ±√(6 / inputs), biases 0 (He et al. 2015, arXiv:1502.01852).
+``pytorch``: ±√(1 / inputs), biases too; that of `torch.nn.Linear`.
+"""
+Gaussian = Literal["state_independent", "state_dependent", "tanh", "tanh_clamped"]
+"""Kinds of continuous actions, for which `slmk.toolbox.heads.action_head` has heads.
+
+``state_independent``: a Gaussian whose log standard deviation is a parameter of the head; clipped to the bounds.
+``state_dependent``: the network gives mean and standard deviation; clipped to the bounds.
+``tanh``: as the one before, but squashed by tanh and stretched to the bounds, which must be finite.
+``tanh_clamped``: as ``tanh``, but the network gives the logarithm of the standard deviation, clamped, as in SAC.
+"""
+Exploration = Literal["epsilon", "boltzmann"]
+"""How to act by values (`slmk.toolbox.values.value_policy`): greedily but for a share ε of random actions, or each
+action with probability ∝ exp(Q / T)."""
 
 
 class Config(BaseModel):
@@ -153,7 +181,7 @@ class OffPolicyConfig(AlgorithmConfig):
 
     memory: ClassVar = "sample"
 
-    learning_starts: Annotated[int, Field(ge=0)] = 0
+    learning_starts: NonNegativeInt = 0
     """Environment steps with uniformly random actions before learning starts. ``slmk run --dev`` shortens them."""
     utd_ratio: Positive = 1.0
     """Gradient steps per environment transition, whatever `env.num_envs` and `horizon` are."""
@@ -226,7 +254,7 @@ class RunConfig(Config):
 
     env_steps: PositiveInt
     """Budget: transitions summed over environments. The run stops at the first iteration that reaches it."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: NonNegativeInt = 0
     """Seed of the first session; session k uses ``seed + k``."""
     seeds: PositiveInt = 1
     """Sessions (independent repetitions) of the trial."""
@@ -240,13 +268,13 @@ class RunConfig(Config):
     wide networks; may cost some of the score."""
     compile: Compile = "auto"
     """Compile the update step: ``auto`` measures whether it pays back within this run, and records the choice."""
-    report_every: Annotated[int, Field(ge=0)] = 0
+    report_every: NonNegativeInt = 0
     """Environment steps between two metrics rows; 0 for a 200th of the budget."""
-    eval_every: Annotated[int, Field(ge=0)] = 0
+    eval_every: NonNegativeInt = 0
     """Environment steps between two evaluations; 0 for a tenth of the budget."""
-    eval_episodes: Annotated[int, Field(ge=0)] = 10
+    eval_episodes: NonNegativeInt = 10
     """Episodes of each evaluation; 0 for no evaluation."""
-    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    checkpoint_every: NonNegativeInt = 0
     """Environment steps between two checkpoints; 0 for a tenth of the budget."""
     debug: bool = False
     """Check every iteration for values that are not finite and for wrong shapes (slower)."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
-
-from pydantic import Field
+from typing import ClassVar
 
 from slmk.component import Component
-from slmk.config import LauncherConfig, NormalizerConfig, Positive, ReporterConfig
+from slmk.config import LauncherConfig, NonNegativeInt, NormalizerConfig, Positive, ReporterConfig
 from slmk.hookspecs import hookimpl
 
 __all__ = ["ConsoleConfig", "JsonlConfig", "LocalConfig", "RunningConfig"]
@@ -28,7 +26,7 @@ class RunningConfig(NormalizerConfig):
 class LocalConfig(LauncherConfig):
     """Options of the launcher ``local``."""
 
-    parallel: Annotated[int, Field(ge=0)] = 0
+    parallel: NonNegativeInt = 0
     """Sessions at a time; 0 for one on every `run.threads` cores, or with ``run.device = "cuda"`` on every GPU."""
 
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from slmk.batch import Act, Obs
+from slmk.config import Gaussian
 from slmk.env_info import EnvInfo
 from slmk.model import Model
 from slmk.protocols import Role
 from slmk.toolbox.distributions import Distribution
-from slmk.toolbox.heads import Gaussian, action_head, head_outputs
+from slmk.toolbox.heads import action_head, head_outputs
 
 __all__ = ["Actor", "actor_role"]
 

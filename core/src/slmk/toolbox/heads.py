@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,19 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from slmk.batch import Obs, allowed_actions
+from slmk.config import Gaussian
 from slmk.errors import Problem, SpecError
 from slmk.toolbox.distributions import Bernoulli, Categorical, Distribution, MultiCategorical, Normal, TanhNormal
 
-__all__ = ["ActionHead", "Gaussian", "action_head", "head_outputs"]
-
-Gaussian = Literal["state_independent", "state_dependent", "tanh", "tanh_clamped"]
-"""Kinds of continuous actions.
-
-``state_independent``: a Gaussian whose log standard deviation is a parameter of the head; clipped to the bounds.
-``state_dependent``: the network gives mean and standard deviation; clipped to the bounds.
-``tanh``: as the one before, but squashed by tanh and stretched to the bounds, which must be finite.
-``tanh_clamped``: as ``tanh``, but the network gives the logarithm of the standard deviation, clamped, as in SAC.
-"""
+__all__ = ["ActionHead", "action_head", "head_outputs"]
 
 MIN_STD = 1e-3
 """Added to standard deviations that a network gives, as in Brax."""
@@ -201,7 +193,7 @@ def action_head(
 
     Args:
         space: of one environment.
-        gaussian: the kind of continuous actions; see `Gaussian`.
+        gaussian: the kind of continuous actions; see `slmk.config.Gaussian`.
         log_std_init: initial log standard deviation of continuous actions.
 
     Raises:

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ACTIVATIONS", "Activation", "Init", "affine", "linear"]
+from slmk.config import Activation, Init
 
-Activation = Literal["tanh", "relu", "elu", "swish", "gelu"]
-"""Names of activations."""
-Init = Literal["orthogonal", "lecun_uniform", "kaiming_uniform", "pytorch"]
-"""Schemes of initial weights.
-
-``orthogonal``: singular values equal to the gain, biases 0 (Saxe et al. 2014, arXiv:1312.6120).
-``lecun_uniform``: ±√(3 / inputs), biases 0 (LeCun et al. 1998, "Efficient BackProp"; JAX's habit).
-``kaiming_uniform``: ±√(6 / inputs), biases 0 (He et al. 2015, arXiv:1502.01852).
-``pytorch``: ±√(1 / inputs), biases too; that of `torch.nn.Linear`.
-"""
+__all__ = ["ACTIVATIONS", "affine", "linear"]
 
 ACTIVATIONS: Final[dict[Activation, Callable[[Tensor], Tensor]]] = {
     # In place: the gradient of these needs their result alone.
@@ -60,7 +51,7 @@ def linear(
     Args:
         inputs: width of what comes in.
         outputs: width of what goes out.
-        scheme: see `Init`.
+        scheme: see `slmk.config.Init`.
         generator: draws the weights.
         gain: factor on the scheme's weights.
         ensemble: E members, each drawn for itself; 0 for a single layer.

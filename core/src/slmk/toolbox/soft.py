@@ -21,10 +21,11 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from slmk.batch import Obs, Sample
+from slmk.config import Gaussian
 from slmk.errors import Problem, SpecError
 from slmk.protocols import Role
 from slmk.toolbox.distributions import Categorical, Distribution, Normal
-from slmk.toolbox.heads import DiscreteHead, Gaussian, action_head
+from slmk.toolbox.heads import DiscreteHead, action_head
 
 __all__ = [
     "GAUSSIAN",

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
 from slmk.batch import Obs, allowed_actions
-from slmk.config import Schedule
+from slmk.config import Exploration, Schedule
 from slmk.errors import Problem, SpecError
 from slmk.toolbox.distributions import Categorical
 from slmk.toolbox.schedules import at
 
-__all__ = ["Boltzmann", "EpsilonGreedy", "Exploration", "ValueHead", "ValuePolicy", "value_head", "value_policy"]
+__all__ = ["Boltzmann", "EpsilonGreedy", "ValueHead", "ValuePolicy", "value_head", "value_policy"]
 
 LOWEST: Final = torch.finfo(torch.float32).min / 2
 """The value of forbidden actions: finite, so that 0 · value is 0; halved, so that a subtraction cannot overflow."""
 HUGE: Final = 1e30
 """Beside numbers of this size values do not matter, but the lowest one still does."""
-
-Exploration = Literal["epsilon", "boltzmann"]
-"""How to act by values: greedily but for a share ε of random actions, or each action with probability ∝ exp(Q / T)."""
 
 
 @dataclass(frozen=True, slots=True)

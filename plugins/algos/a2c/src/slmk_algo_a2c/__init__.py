@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from slmk import AlgorithmConfig, Component, Fraction, NonNegativeSchedule, Positive, PositiveInt, Schedule, hookimpl
+from slmk import (
+    AlgorithmConfig,
+    Component,
+    Fraction,
+    Gaussian,
+    NonNegativeSchedule,
+    Positive,
+    PositiveInt,
+    Schedule,
+    hookimpl,
+)
 
 __all__ = ["A2CConfig"]
 
@@ -41,8 +51,9 @@ class A2CConfig(AlgorithmConfig):
     """ε of Adam."""
     normalize_advantage: bool = False
     """Standardise advantages over the rollout. A normalizer for ``advantage`` takes its place."""
-    gaussian: Literal["state_independent", "state_dependent", "tanh"] = "state_independent"
-    """Continuous actions: a learned standard deviation, one the network gives, or that squashed into the bounds."""
+    gaussian: Gaussian = "state_independent"
+    """Continuous actions: a learned standard deviation, one that the network gives, that squashed into the bounds, or
+    squashed with its logarithm clamped, as in SAC."""
     log_std_init: float = 0.0
     """Initial log standard deviation of continuous actions."""
 

@@ -7,7 +7,17 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from slmk import Component, Fraction, NonNegative, NonNegativeSchedule, OffPolicyConfig, Positive, PositiveInt, hookimpl
+from slmk import (
+    Component,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    NonNegativeSchedule,
+    OffPolicyConfig,
+    Positive,
+    PositiveInt,
+    hookimpl,
+)
 
 __all__ = ["CrossQConfig"]
 
@@ -22,7 +32,7 @@ class CrossQConfig(OffPolicyConfig):
     roles: ClassVar = ("actor", "critic")
     normalizers: ClassVar = ("obs",)
 
-    learning_starts: Annotated[int, Field(ge=0)] = 5_000
+    learning_starts: NonNegativeInt = 5_000
     """Environment steps with uniformly random actions before learning starts."""
     utd_ratio: Positive = 1.0
     """Gradient steps of the critics per environment transition, whatever `env.num_envs` and `horizon` are."""

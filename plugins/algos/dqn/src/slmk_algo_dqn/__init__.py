@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
-
-from pydantic import Field
+from typing import Any, ClassVar, Literal
 
 from slmk import (
     Component,
+    Exploration,
     Fraction,
     FractionSchedule,
     Linear,
+    NonNegativeInt,
     NonNegativeSchedule,
     OffPolicyConfig,
     Positive,
@@ -35,7 +35,7 @@ class DQNConfig(OffPolicyConfig):
     """Estimate the state's value and the actions' advantages over it."""
     n_step: PositiveInt = 1
     """Rewards summed up before the value of what follows; fewer where the episode ends."""
-    exploration: Literal["epsilon", "boltzmann"] = "epsilon"
+    exploration: Exploration = "epsilon"
     """Act greedily but for a share `epsilon` of random actions, or each with probability ∝ exp(Q / `temperature`)."""
     epsilon: FractionSchedule = Linear(start=1.0, end=0.05, until=0.16)
     """Share of random actions."""
@@ -47,13 +47,13 @@ class DQNConfig(OffPolicyConfig):
     """Discount per step."""
     batch_size: PositiveInt = 32
     """Transitions, or sequences for recurrent networks, of each gradient step (B)."""
-    learning_starts: Annotated[int, Field(ge=0)] = 1000
+    learning_starts: NonNegativeInt = 1000
     """Environment steps with random actions before learning begins."""
     horizon: PositiveInt = 4
     """Vector steps between two calls of learn (T)."""
     utd_ratio: Positive = 0.25
     """Gradient steps per transition, for any `env.num_envs`. Below 1 / (horizon × num_envs) some calls make none."""
-    target_every: Annotated[int, Field(ge=0)] = 10_000
+    target_every: NonNegativeInt = 10_000
     """Environment steps between two copies to the target network; 0 for one that follows by `tau`."""
     tau: Fraction = 0.0
     """Share by which the target network follows in each gradient step; 0 for one that is copied by `target_every`."""

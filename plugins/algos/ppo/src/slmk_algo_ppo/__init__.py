@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Discriminator, Tag
 
@@ -12,6 +12,7 @@ from slmk import (
     Component,
     Config,
     Fraction,
+    Gaussian,
     NonNegative,
     NonNegativeSchedule,
     Positive,
@@ -80,8 +81,9 @@ class PPOConfig(AlgorithmConfig):
     """End the passes over a rollout once the mean KL divergence of a pass exceeds this; 0 for never."""
     normalize_advantage: bool = True
     """Standardise advantages in each minibatch. A normalizer for ``advantage`` takes its place."""
-    gaussian: Literal["state_independent", "state_dependent", "tanh"] = "state_independent"
-    """Continuous actions: a learned standard deviation, one the network gives, or that squashed into the bounds."""
+    gaussian: Gaussian = "state_independent"
+    """Continuous actions: a learned standard deviation, one that the network gives, that squashed into the bounds, or
+    squashed with its logarithm clamped, as in SAC."""
     log_std_init: float = 0.0
     """Initial log standard deviation of continuous actions."""
 

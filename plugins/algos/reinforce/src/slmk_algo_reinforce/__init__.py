@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field
-
-from slmk import AlgorithmConfig, Component, Fraction, NonNegativeSchedule, Positive, PositiveInt, Schedule, hookimpl
+from slmk import (
+    AlgorithmConfig,
+    Component,
+    Fraction,
+    Gaussian,
+    NonNegativeInt,
+    NonNegativeSchedule,
+    Positive,
+    PositiveInt,
+    Schedule,
+    hookimpl,
+)
 
 __all__ = ["ReinforceConfig"]
 
@@ -21,7 +30,7 @@ class ReinforceConfig(AlgorithmConfig):
 
     horizon: PositiveInt = 256
     """Vector steps between two updates (T). The steps of episodes that still run wait for a later one."""
-    episode_limit: Annotated[int, Field(ge=0)] = 0
+    episode_limit: NonNegativeInt = 0
     """Steps of the longest episode: so long steps wait for their return. 0 for the environment's time limit."""
     lr: NonNegativeSchedule = 1e-3
     """Learning rate of Adam."""
@@ -33,8 +42,9 @@ class ReinforceConfig(AlgorithmConfig):
     """Weight of the entropy bonus."""
     max_grad_norm: Positive = 0.5
     """Gradients are scaled down to this norm."""
-    gaussian: Literal["state_independent", "state_dependent", "tanh"] = "state_independent"
-    """Continuous actions: a learned standard deviation, one the network gives, or that squashed into the bounds."""
+    gaussian: Gaussian = "state_independent"
+    """Continuous actions: a learned standard deviation, one that the network gives, that squashed into the bounds, or
+    squashed with its logarithm clamped, as in SAC."""
     log_std_init: float = 0.0
     """Initial log standard deviation of continuous actions."""
 

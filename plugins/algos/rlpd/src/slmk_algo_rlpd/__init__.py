@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
-
-from slmk import Component, Fraction, NonNegative, NonNegativeSchedule, OffPolicyConfig, Positive, PositiveInt, hookimpl
+from slmk import (
+    Component,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    NonNegativeSchedule,
+    OffPolicyConfig,
+    Positive,
+    PositiveInt,
+    hookimpl,
+)
 
 __all__ = ["RLPDConfig"]
 
@@ -21,7 +29,7 @@ class RLPDConfig(OffPolicyConfig):
     roles: ClassVar = ("actor", "critic")
     normalizers: ClassVar = ("obs",)
 
-    learning_starts: Annotated[int, Field(ge=0)] = 5_000
+    learning_starts: NonNegativeInt = 5_000
     """Environment steps with uniformly random actions before learning starts."""
     utd_ratio: Positive = 20.0
     """Gradient steps of the critics per environment transition, whatever `env.num_envs` and `horizon` are."""

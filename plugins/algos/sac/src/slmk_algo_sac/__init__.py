@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from slmk import Component, Fraction, NonNegative, NonNegativeSchedule, OffPolicyConfig, Positive, PositiveInt, hookimpl
+from slmk import (
+    Component,
+    Fraction,
+    NonNegative,
+    NonNegativeInt,
+    NonNegativeSchedule,
+    OffPolicyConfig,
+    Positive,
+    PositiveInt,
+    hookimpl,
+)
 
 __all__ = ["SACConfig"]
 
@@ -18,7 +26,7 @@ class SACConfig(OffPolicyConfig):
     roles: ClassVar = ("actor", "critic")
     normalizers: ClassVar = ("obs",)
 
-    learning_starts: Annotated[int, Field(ge=0)] = 10_000
+    learning_starts: NonNegativeInt = 10_000
     """Environment steps with uniformly random actions before learning starts."""
     utd_ratio: Positive = 1.0
     """Gradient steps per environment transition, whatever `env.num_envs` and `horizon` are."""

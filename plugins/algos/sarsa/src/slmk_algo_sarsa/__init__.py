@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from slmk import (
     AlgorithmConfig,
     Component,
+    Exploration,
     Fraction,
     FractionSchedule,
     Linear,
@@ -34,7 +35,7 @@ class SARSAConfig(AlgorithmConfig):
     """λ of the returns that values are trained to: 0 for one step, 1 for all steps left in the rollout."""
     expected: bool = False
     """Bootstrap from the policy's expectation everywhere, not only where the rollout lacks the action taken next."""
-    exploration: Literal["epsilon", "boltzmann"] = "epsilon"
+    exploration: Exploration = "epsilon"
     """Act greedily but for a share `epsilon` of random actions, or each with probability ∝ exp(Q / `temperature`)."""
     epsilon: FractionSchedule = Linear(start=1.0, end=0.05, until=0.5)
     """Share of random actions."""

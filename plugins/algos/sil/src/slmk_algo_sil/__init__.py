@@ -11,7 +11,9 @@ from slmk import (
     AlgorithmConfig,
     Component,
     Fraction,
+    Gaussian,
     NonNegative,
+    NonNegativeInt,
     NonNegativeSchedule,
     Positive,
     PositiveInt,
@@ -62,8 +64,9 @@ class SILConfig(AlgorithmConfig):
     """ε of Adam."""
     normalize_advantage: bool = False
     """Standardise advantages over each rollout. A normalizer for ``advantage`` takes its place."""
-    gaussian: Literal["state_independent", "state_dependent", "tanh"] = "state_independent"
-    """Continuous actions: a learned standard deviation, one the network gives, or that squashed into the bounds."""
+    gaussian: Gaussian = "state_independent"
+    """Continuous actions: a learned standard deviation, one that the network gives, that squashed into the bounds, or
+    squashed with its logarithm clamped, as in SAC."""
     log_std_init: float = 0.0
     """Initial log standard deviation of continuous actions."""
 
@@ -81,7 +84,7 @@ class SILConfig(AlgorithmConfig):
     """How strongly steps with a larger gain are preferred: 0 for not at all (α of prioritized replay)."""
     priority_correction: Fraction = 0.1
     """How much of that preference is taken back by importance weights: 1 for all (β of prioritized replay)."""
-    episode_limit: Annotated[int, Field(ge=0)] = 0
+    episode_limit: NonNegativeInt = 0
     """Steps of the longest episode, whose returns have to be found. 0 for the environment's time limit."""
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -8,12 +8,10 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field
 
 from slmk.component import Component
-from slmk.config import EnvConfig
+from slmk.config import EnvConfig, NonNegativeInt
 from slmk.hookspecs import hookimpl
 
 __all__ = ["EnvPoolConfig", "slmk_env_backends"]
-
-_Count = Annotated[int, Field(ge=0)]
 
 
 class EnvPoolConfig(EnvConfig):
@@ -24,10 +22,10 @@ class EnvPoolConfig(EnvConfig):
     id: str
     """EnvPool's own id, such as ``HalfCheetah-v5``, ``CheetahRun-v1`` (DM Control), ``Pong-v5`` (Atari) or
     ``MuJoCoPlayground/Go1JoystickFlatTerrain-v1``."""
-    num_threads: _Count = 0
+    num_threads: NonNegativeInt = 0
     """EnvPool's threads; 0 for one on each core, but no more than environments. Sessions that run side by side share
     the cores, since threads wait for one another in every step."""
-    max_episode_steps: _Count = 0
+    max_episode_steps: NonNegativeInt = 0
     """Time limit in steps, after which an episode is truncated; 0 for that of the id."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the environment itself, such as ``{ frame_skip = 5 }`` or ``{ stack_num = 4 }``."""

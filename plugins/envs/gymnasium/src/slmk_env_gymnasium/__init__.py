@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from slmk.component import Component
-from slmk.config import EnvConfig, PositiveInt
+from slmk.config import EnvConfig, NonNegativeInt, PositiveInt
 from slmk.hookspecs import hookimpl
 
 __all__ = ["GymnasiumConfig", "slmk_env_backends"]
 
 
-Entries = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Entries = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 """Indices along the first axis, one at least."""
 
 

@@ -10,14 +10,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from slmk.component import Component
-from slmk.config import EnvConfig, Positive, PositiveInt
+from slmk.config import EnvConfig, NonNegativeInt, Positive, PositiveInt
 from slmk.cores import cores
 from slmk.findings import Check
 from slmk.hookspecs import hookimpl
 
 __all__ = ["PlaygroundConfig", "slmk_checks", "slmk_env_backends"]
-
-_Count = Annotated[int, Field(ge=0)]
 
 
 class PlaygroundConfig(EnvConfig):
@@ -41,14 +39,14 @@ class PlaygroundConfig(EnvConfig):
     """Environments stepped together (N)."""
     impl: Literal["auto", "jax", "warp"] = "auto"
     """Implementation of the physics; ``auto`` for Warp on a GPU and JAX on a CPU."""
-    num_threads: _Count = 0
+    num_threads: NonNegativeInt = 0
     """JAX's threads on a CPU; 0 for one on each core, which sessions that run side by side share. They wait for one
     another by spinning: beside a busy process, fewer are many times faster."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Values of the environment's own config, as tables or by dotted keys: ``{ "noise_config.level" = 0.0 }``."""
-    max_episode_steps: _Count = 0
+    max_episode_steps: NonNegativeInt = 0
     """Time limit in steps of the policy, after which an episode is truncated; 0 for that of the config."""
-    action_repeat: _Count = 0
+    action_repeat: NonNegativeInt = 0
     """Steps of the environment for each action, their rewards summed; 0 for that of the config."""
     randomize: bool = False
     """Give each environment physics of its own by Playground's domain randomiser; evaluation has the plain one."""

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
-
-from slmk import Component, MemoryConfig, PositiveInt, hookimpl
+from slmk import Component, MemoryConfig, NonNegativeInt, PositiveInt, hookimpl
 
 if TYPE_CHECKING:
     from slmk_memory_replay.replay import Replay as Replay
@@ -34,11 +32,11 @@ class ReplayConfig(MemoryConfig):
     """Transitions kept, of all environments together; rounded down to a multiple of `env.num_envs`."""
     storage: Literal["device", "cpu", "disk"] = "device"
     """Where they are kept: on `run.device`, in main memory, or in files mapped into memory, below ``TMPDIR``."""
-    frame_stack: Annotated[int, Field(ge=0)] = 0
+    frame_stack: NonNegativeInt = 0
     """Frames in each stack of uint8 pictures, of which every frame is then kept once; 0 keeps whole stacks."""
     sequence: PositiveInt = 1
     """Steps to train on in each sample (L): 1 for transitions, more for recurrent networks."""
-    burn_in: Annotated[int, Field(ge=0)] = 0
+    burn_in: NonNegativeInt = 0
     """Steps before these that only warm up a recurrent network: their weight is 0, unless an episode begins there."""
 
     def problems(self, spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

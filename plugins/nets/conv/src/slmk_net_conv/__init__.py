@@ -7,12 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from slmk import Component, NetworkConfig, NonNegative, PositiveInt, hookimpl
+from slmk import Activation, Component, Init, NetworkConfig, NonNegative, PositiveInt, hookimpl
 
 __all__ = ["ConvConfig"]
 
-Activation = Literal["tanh", "relu", "elu", "swish", "gelu"]
-Init = Literal["orthogonal", "lecun_uniform", "kaiming_uniform", "pytorch"]
 Layers = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
 

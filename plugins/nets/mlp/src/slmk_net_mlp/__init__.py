@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from slmk import Component, Fraction, NetworkConfig, NonNegative, PositiveInt, hookimpl
+from slmk import (
+    Activation,
+    Component,
+    Fraction,
+    Init,
+    NetworkConfig,
+    NonNegative,
+    NonNegativeInt,
+    PositiveInt,
+    hookimpl,
+)
 
 __all__ = ["MLPConfig"]
 
@@ -17,9 +27,9 @@ class MLPConfig(NetworkConfig):
 
     hidden: tuple[PositiveInt, ...] = (64, 64)
     """Widths of the hidden layers; empty for a linear map."""
-    activation: Literal["tanh", "relu", "elu", "swish", "gelu"] = "tanh"
+    activation: Activation = "tanh"
     """The nonlinearity after each hidden layer."""
-    init: Literal["orthogonal", "lecun_uniform", "kaiming_uniform", "pytorch"] = "orthogonal"
+    init: Init = "orthogonal"
     """Initial weights: ``orthogonal`` (gain √2, biases 0), ``lecun_uniform`` (±√(3 / inputs), biases 0; JAX's habit),
     ``kaiming_uniform`` (±√(6 / inputs), biases 0) or ``pytorch`` (±√(1 / inputs), biases too; that of its layers).
     The last layer's weights have gain 1 in the orthogonal scheme, and in all of them the gain of the role on top."""
@@ -36,7 +46,7 @@ class MLPConfig(NetworkConfig):
     """Normalise the joined inputs as well."""
     norm_momentum: Fraction = 0.99
     """Share of the running statistics that each batch in training leaves as it was."""
-    norm_warm_up: Annotated[int, Field(ge=0)] = 100_000
+    norm_warm_up: NonNegativeInt = 100_000
     """Batches in training after which ``batch_renorm`` begins to correct; plain batch normalisation until then."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the features of every hidden layer that is set to 0 where the network is trained, before `norm`; 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from slmk import Component, PositiveInt, RecurrentNetworkConfig, hookimpl
+from slmk import Activation, Component, Init, PositiveInt, RecurrentNetworkConfig, hookimpl
 
 __all__ = ["RecurrentConfig"]
 
@@ -21,9 +21,9 @@ class RecurrentConfig(RecurrentNetworkConfig):
     """Widths of the layers before the cell; empty for none."""
     head: tuple[PositiveInt, ...] = ()
     """Widths of the layers after the cell, before the last one; empty for none."""
-    activation: Literal["tanh", "relu", "elu", "swish", "gelu"] = "tanh"
+    activation: Activation = "tanh"
     """The nonlinearity after each layer before and after the cell."""
-    init: Literal["orthogonal", "lecun_uniform", "kaiming_uniform", "pytorch"] = "orthogonal"
+    init: Init = "orthogonal"
     """Initial weights of the layers and of the cell's inputs: ``orthogonal`` (gain √2 in layers, biases 0),
     ``lecun_uniform`` (±√(3 / inputs), biases 0; JAX's habit), ``kaiming_uniform`` (±√(6 / inputs), biases 0) or
     ``pytorch`` (±√(1 / inputs), biases too). The last layer has the gain of its role. In all of them a cell's weights

@@ -13,7 +13,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from slmk.toolbox.layers import Init, linear
+from slmk.config import Init
+from slmk.toolbox.layers import linear
 
 __all__ = ["CELLS", "Cell", "cell_parameters", "gru", "lstm"]
 
