@@ -1,8 +1,8 @@
-"""What several plugins let a spec choose from is said in one place."""
+"""Options that several plugins have are the same in each of them."""
 
 import pytest
 
-from slmk import Activation, Component, Exploration, Gaussian, Init
+from slmk import Activation, Adam, Component, Exploration, Gaussian, Init
 from slmk.component import KINDS
 from slmk.registry import get_registry
 
@@ -17,19 +17,24 @@ VOCABULARIES = {
 """By the name of the option."""
 
 
-def options():
-    """Every option of these names, with its type."""
+def having(*options):
+    """Every config that has one of these options, and which."""
     registry = get_registry()
     for kind in KINDS:
         for name in registry.names(kind):
             found = registry.find(kind, name)
             assert isinstance(found, Component), found
-            for option, field in found.config.model_fields.items():
-                if option in VOCABULARIES:
-                    yield pytest.param(option, field.annotation, id=f"{name}.{option}")
+            for option in sorted(set(options) & set(found.config.model_fields)):
+                yield pytest.param(found.config, option, id=f"{name}.{option}")
 
 
-@pytest.mark.parametrize(("option", "annotation"), options())
-def test_options_offer_the_whole_vocabulary(option, annotation):
+@pytest.mark.parametrize(("config", "option"), having(*VOCABULARIES))
+def test_options_offer_the_whole_vocabulary(config, option):
     """What the toolbox can do reaches every plugin that has the option."""
-    assert annotation == VOCABULARIES[option]
+    assert config.model_fields[option].annotation == VOCABULARIES[option]
+
+
+@pytest.mark.parametrize(("config", "option"), having("max_grad_norm"))
+def test_clipping_can_be_switched_off(config, option):
+    """A norm of 0 stands for no clipping, and is one that `Adam` takes so."""
+    assert config(**{option: 0.0}).max_grad_norm == Adam().max_grad_norm

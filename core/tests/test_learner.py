@@ -26,17 +26,17 @@ def learner_for(module: nn.Module, **options) -> Learner:
     return Learner({"net": module}, loss, **options)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_step_equals_torch_adam_with_clipping(decay):
-    """Six steps give the parameters that clip_grad_norm_ and torch's AdamW give."""
+@pytest.mark.parametrize(("decay", "norm"), [(0.0, 0.1), (0.1, 0.1), (0.1, 0.0)])
+def test_step_equals_torch_adam_with_clipping(decay, norm):
+    """Six steps give the parameters that clip_grad_norm_ and torch's AdamW give; a norm of 0 stands for no clipping."""
     ours, theirs = net(), net()
-    learner = learner_for(ours, optimiser=Adam(eps=1e-5, weight_decay=decay, max_grad_norm=0.1))
+    learner = learner_for(ours, optimiser=Adam(eps=1e-5, weight_decay=decay, max_grad_norm=norm))
     optimiser = torch.optim.AdamW(theirs.parameters(), lr=1e-2, eps=1e-5, weight_decay=decay)
     for x, y in batches():
         learner.step(x, y, lr=1e-2, weight=2.0)
         optimiser.zero_grad()
         (2.0 * (theirs(x) - y).square().mean()).backward()
-        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.1)
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), norm or float("inf"))
         optimiser.step()
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)

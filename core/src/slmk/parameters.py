@@ -27,14 +27,14 @@ class Adam:
     eps: float = 1e-8
     weight_decay: float = 0.0
     """Decay per step, as a multiple of the learning rate."""
-    max_grad_norm: float = float("inf")
-    """Gradients are scaled down to this Euclidean norm; infinite for no clipping."""
+    max_grad_norm: float = 0.0
+    """Gradients are scaled down to this Euclidean norm; 0 for no clipping."""
 
     def step(self, state: AdamState, gradient: Tensor, lr: Tensor) -> Tensor:
         """Change `state` in place by one step along `gradient`; returns the gradient's norm before clipping."""
         flat, first_moment, second_moment, count = state
         norm: Tensor = torch.linalg.vector_norm(gradient)
-        if self.max_grad_norm != float("inf"):
+        if self.max_grad_norm:
             gradient = gradient * (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
         first_moment.lerp_(gradient, 1 - self.beta1)
         second_moment.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)

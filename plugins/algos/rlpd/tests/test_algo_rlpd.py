@@ -110,8 +110,8 @@ def test_subsets_are_of_different_critics_and_all_take_part():
 
 
 def test_the_actor_moves_with_every_fourth_step_of_the_critics():
-    """With `actor_every` 4, actor and temperature stand still for three steps and move with the fourth and eighth."""
-    algorithm = rlpd(utd_ratio=1.0, actor_every=4)
+    """With `policy_delay` 4, actor and temperature stand still for three steps and move with the fourth and eighth."""
+    algorithm = rlpd(utd_ratio=1.0, policy_delay=4)
     memory, moves = Fixed(random_sample(BOX)), []
     networks = algorithm.model.networks
     for _ in range(8):
@@ -127,7 +127,7 @@ def test_the_actor_moves_with_every_fourth_step_of_the_critics():
 @pytest.mark.parametrize("num_envs", [1, 4, 16])
 def test_gradient_steps_per_transition(num_envs):
     """Three calls of `learn` make 3 · 5 · N steps of the critics, each answered, and one of the actor for 5 of them."""
-    algorithm = rlpd(num_envs=num_envs, utd_ratio=5.0, actor_every=5)
+    algorithm = rlpd(num_envs=num_envs, utd_ratio=5.0, policy_delay=5)
     memory, actor_steps = Fixed(random_sample(BOX)), 0
     step = algorithm.learner.step
 
@@ -150,7 +150,7 @@ def test_warm_up_acts_at_random_and_does_not_learn():
 
 def test_learning_reads_nothing_back():
     """No gradient step waits for the device, neither of all objectives nor of the critics alone."""
-    algorithm = rlpd(utd_ratio=4.0, actor_every=2)
+    algorithm = rlpd(utd_ratio=4.0, policy_delay=2)
     memory = Fixed(random_sample(BOX))
     algorithm.learn(memory, 0.0)
     with host_syncs() as found:

@@ -12,5 +12,5 @@ class TestRLPD(AlgorithmContract):
 
     component = "rlpd"
     sections: ClassVar = {"network": NETWORKS, "memory": {"name": "replay", "capacity": 20_000}}
-    options: ClassVar = {"learning_starts": 0, "batch_size": 32, "critics": 3, "utd_ratio": 2.0, "actor_every": 2}
+    options: ClassVar = {"learning_starts": 0, "batch_size": 32, "critics": 3, "utd_ratio": 2.0, "policy_delay": 2}
     learning: ClassVar = {"horizon": 4, "utd_ratio": 0.25, "lr": 3e-3, "tau": 0.05, "temperature": 0.001}

@@ -12,6 +12,7 @@ from slmk import (
     Component,
     Fraction,
     Gaussian,
+    NonNegative,
     NonNegativeSchedule,
     Positive,
     PositiveInt,
@@ -41,8 +42,8 @@ class A2CConfig(AlgorithmConfig):
     """Weight of the value loss."""
     entropy: Schedule = 0.01
     """Weight of the entropy bonus (β)."""
-    max_grad_norm: Positive = 0.5
-    """Gradients are scaled down to this norm."""
+    max_grad_norm: NonNegative = 0.5
+    """Gradients are scaled down to this norm; 0 for no clipping."""
     adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """β₁ of Adam; with 0 it has no momentum and is RMSprop, as in the paper."""
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.99

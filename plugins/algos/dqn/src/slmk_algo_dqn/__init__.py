@@ -11,6 +11,7 @@ from slmk import (
     Fraction,
     FractionSchedule,
     Linear,
+    NonNegative,
     NonNegativeInt,
     NonNegativeSchedule,
     OffPolicyConfig,
@@ -59,8 +60,8 @@ class DQNConfig(OffPolicyConfig):
     """Share by which the target network follows in each gradient step; 0 for one that is copied by `target_every`."""
     loss: Literal["huber", "squared"] = "huber"
     """Half the squared error; ``huber`` clips its gradient to ±1."""
-    max_grad_norm: Positive = 10.0
-    """Gradients are scaled down to this norm."""
+    max_grad_norm: NonNegative = 10.0
+    """Gradients are scaled down to this norm; 0 for no clipping."""
     adam_eps: Positive = 1e-8
     """ε of Adam."""
 

@@ -73,8 +73,8 @@ class PPOConfig(AlgorithmConfig):
     """Weight of the value loss."""
     entropy: Schedule = 0.0
     """Weight of the entropy bonus."""
-    max_grad_norm: Positive = 0.5
-    """Gradients are scaled down to this norm."""
+    max_grad_norm: NonNegative = 0.5
+    """Gradients are scaled down to this norm; 0 for no clipping."""
     adam_eps: Positive = 1e-5
     """ε of Adam."""
     target_kl: NonNegative = 0.0

@@ -53,7 +53,7 @@ class PPOBrax:
         self.learner = Learner(
             {"actor": self.actor},
             self.loss,
-            optimiser=Adam(max_grad_norm=config.max_grad_norm or float("inf")),
+            optimiser=Adam(max_grad_norm=config.max_grad_norm),
             compile=parts.compile,
             steps_ahead=parts.iterations * config.epochs * config.minibatches,
         )

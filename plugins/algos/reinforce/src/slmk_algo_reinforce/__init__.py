@@ -10,9 +10,9 @@ from slmk import (
     Component,
     Fraction,
     Gaussian,
+    NonNegative,
     NonNegativeInt,
     NonNegativeSchedule,
-    Positive,
     PositiveInt,
     Schedule,
     hookimpl,
@@ -40,8 +40,8 @@ class ReinforceConfig(AlgorithmConfig):
     """Standardise the returns of an update, whose mean is the baseline then. False for plain returns."""
     entropy: Schedule = 0.0
     """Weight of the entropy bonus."""
-    max_grad_norm: Positive = 0.5
-    """Gradients are scaled down to this norm."""
+    max_grad_norm: NonNegative = 0.5
+    """Gradients are scaled down to this norm; 0 for no clipping."""
     gaussian: Gaussian = "state_independent"
     """Continuous actions: a learned standard deviation, one that the network gives, that squashed into the bounds, or
     squashed with its logarithm clamped, as in SAC."""

@@ -33,10 +33,8 @@ class RLPDConfig(OffPolicyConfig):
     """Environment steps with uniformly random actions before learning starts."""
     utd_ratio: Positive = 20.0
     """Gradient steps of the critics per environment transition, whatever `env.num_envs` and `horizon` are."""
-    actor_every: PositiveInt = 20
+    policy_delay: PositiveInt = 20
     """Gradient steps of the critics for each of actor and temperature, which share its batch."""
-    batch_size: PositiveInt = 256
-    """Transitions, or sequences, in each gradient step."""
     lr: NonNegativeSchedule = 3e-4
     """Learning rate of actor and critics."""
     gamma: Fraction = 0.99

@@ -62,14 +62,14 @@ class RLPD:
         return self.actor.mode(obs)
 
     def learn(self, memory: Memory, progress: float) -> Metrics:
-        """Algorithm 1: many steps of the critics, and after `actor_every` of them one of actor and temperature."""
+        """Algorithm 1: many steps of the critics, and after `policy_delay` of them one of actor and temperature."""
         config = self.config
         lr = at(config.lr, progress)
         rates = {"critic": lr, "actor": lr, "temperature": config.temperature_lr}
         for _ in range(self.pace.due(progress, ready=len(memory) >= config.batch_size)):
             sample = memory.sample(config.batch_size, gamma=config.gamma, n_step=config.n_step, progress=progress)
             noise = self.actor.actions.noise(2, sample.reward, self.generator)
-            only = () if (self.learner.updates + 1) % config.actor_every == 0 else ("critic",)
+            only = () if (self.learner.updates + 1) % config.policy_delay == 0 else ("critic",)
             outputs = self.learner.step(batch_of(sample), noise, self.draw_subset(), lr=rates, only=only)
             memory.feedback(sample, outputs["error"])
         return self.learner.metrics()

@@ -28,10 +28,6 @@ class SACConfig(OffPolicyConfig):
 
     learning_starts: NonNegativeInt = 10_000
     """Environment steps with uniformly random actions before learning starts."""
-    utd_ratio: Positive = 1.0
-    """Gradient steps per environment transition, whatever `env.num_envs` and `horizon` are."""
-    batch_size: PositiveInt = 256
-    """Transitions, or sequences, in each gradient step."""
     lr: NonNegativeSchedule = 3e-4
     """Learning rate of actor and critics."""
     gamma: Fraction = 0.99

@@ -12,8 +12,8 @@ from slmk import (
     Fraction,
     FractionSchedule,
     Linear,
+    NonNegative,
     NonNegativeSchedule,
-    Positive,
     PositiveInt,
     PositiveSchedule,
     hookimpl,
@@ -47,8 +47,8 @@ class SARSAConfig(AlgorithmConfig):
     """Discount per step."""
     loss: Literal["huber", "squared"] = "huber"
     """Half the squared error; ``huber`` clips its gradient to ±1."""
-    max_grad_norm: Positive = 10.0
-    """Gradients are scaled down to this norm."""
+    max_grad_norm: NonNegative = 10.0
+    """Gradients are scaled down to this norm; 0 for no clipping."""
 
 
 @hookimpl

@@ -54,8 +54,8 @@ class SILConfig(AlgorithmConfig):
     """Weight of the value loss on rollouts."""
     entropy: Schedule = 0.01
     """Weight of the entropy bonus on rollouts."""
-    max_grad_norm: Positive = 0.5
-    """Gradients are scaled down to this norm."""
+    max_grad_norm: NonNegative = 0.5
+    """Gradients are scaled down to this norm; 0 for no clipping."""
     adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """β₁ of Adam; with 0 it has no momentum and is RMSprop, as in the paper's A2C."""
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.99
@@ -80,9 +80,9 @@ class SILConfig(AlgorithmConfig):
     """Weight of the value loss within it (β of the paper)."""
     capacity: PositiveInt = 100_000
     """Past steps kept, of all environments together."""
-    priority_exponent: Fraction = 0.6
+    priority_alpha: Fraction = 0.6
     """How strongly steps with a larger gain are preferred: 0 for not at all (α of prioritized replay)."""
-    priority_correction: Fraction = 0.1
+    priority_beta: Fraction = 0.1
     """How much of that preference is taken back by importance weights: 1 for all (β of prioritized replay)."""
     episode_limit: NonNegativeInt = 0
     """Steps of the longest episode, whose returns have to be found. 0 for the environment's time limit."""

@@ -59,8 +59,8 @@ class SIL:
             rows,
             reach=limit + config.horizon,
             gamma=config.gamma,
-            exponent=config.priority_exponent,
-            correction=config.priority_correction,
+            exponent=config.priority_alpha,
+            correction=config.priority_beta,
         )
 
     def act(self, obs: Obs, progress: float) -> Act:
