@@ -9,8 +9,8 @@ import torch
 
 import slmk
 from slmk import trial
+from slmk.baseline import random_return
 from slmk.loop import iterate
-from slmk.metrics import random_return
 from slmk.scoring import score
 from slmk.session import Session
 

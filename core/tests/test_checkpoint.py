@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmk import CheckpointError
+from slmk import CheckpointError, RunError
 from slmk.checkpoint import TENSORS, TREE, read_checkpoint, write_checkpoint
 
 GROWTH = """
@@ -107,7 +107,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_alone(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("slmk.checkpoint._write_synced", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(RunError, match=r"cannot write .*1: No space left on device"):
         write_checkpoint(tmp_path / "1", {"x": torch.tensor([2.0])}, {})
     assert read_checkpoint(tmp_path / "1")[0]["x"].item() == 1.0
     assert [path.name for path in tmp_path.iterdir()] == ["1"]

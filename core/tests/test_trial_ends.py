@@ -16,7 +16,7 @@ import slmk.session
 from slmk import CheckpointError, PluginError, Problem, RunError, SpecError, trial
 from slmk.builtin.jsonl import Jsonl
 from slmk.cli import main
-from slmk.files import held
+from slmk.locks import held
 from slmk.session import Session
 from slmk.testing.run_files import run_difference
 from slmk.testing.toy_runs import make_run_directory, toy_spec
@@ -203,7 +203,7 @@ HOLDER = """
 import os, sys, time
 from pathlib import Path
 
-from slmk.files import held
+from slmk.locks import held
 
 with held(Path(sys.argv[1])):
     child = os.fork()
@@ -245,7 +245,7 @@ class TestHeld:
             with pytest.raises(RunError, match=f"in use by process {os.getpid()} on "), held(tmp_path):
                 pass
             code = (
-                "import sys; from pathlib import Path; from slmk.files import held; held(Path(sys.argv[1])).__enter__()"
+                "import sys; from pathlib import Path; from slmk.locks import held; held(Path(sys.argv[1])).__enter__()"
             )
             done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
             assert f"in use by process {os.getpid()} on " in done.stderr
@@ -259,7 +259,7 @@ def test_children_keep_their_own_files(tmp_path):
     code = """
 import os, sys
 from pathlib import Path
-from slmk.files import held
+from slmk.locks import held
 with held(Path(sys.argv[1])):
     if os.fork() == 0:
         read, write = os.pipe()

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from slmk import world
 from slmk.errors import CheckpointError, RunError
+from slmk.files import replacing, writing
 from slmk.statistics import finite
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class Checkpoints:
         try:
             write_checkpoint(self.directory / name, session.state_dict(), about)
             if best:
-                _write_synced(self.directory / "best.tmp", name.encode())
-                (self.directory / "best.tmp").replace(self.directory / "best")
+                with replacing(self.directory / "best") as temporary:
+                    _write_synced(temporary, name.encode())
             self._prune()
         except (OSError, SafetensorError) as error:
             raise RunError(f"cannot write a checkpoint to {self.directory}: {error}") from error
@@ -94,24 +95,19 @@ def write_checkpoint(path: Path, state: Mapping[str, Any], about: Mapping[str, A
     """Write a state tree to the directory `path`: under a temporary name, synced, then renamed into place.
 
     Raises:
-        OSError: the disk is full or the directory cannot be written; nothing is left of this checkpoint then.
+        RunError: the directory cannot be written; nothing is left of this checkpoint then, and a former one stays.
+        SafetensorError: the same of the tensors, as where the disk is full.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     tensors: dict[str, Tensor] = {}
     tree = _split(state, "", tensors, {})
-    try:
+    with replacing(path) as temporary:
+        temporary.mkdir(parents=True)
         save_file(_apart(tensors), temporary / TENSORS)
         _sync(temporary / TENSORS)
         text = json.dumps({"format": FORMAT, "about": about, "state": tree}, allow_nan=True)
         _write_synced(temporary / TREE, text.encode())
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.rename(path)
+    with writing(path.parent):
         _sync(path.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,33 +1,17 @@
-"""Small files, of which a reader never sees half; directories of runs, held by one process; streams nobody reads."""
+"""Writing files, of which a reader never sees half, and saying which one it was that could not be written."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from slmk.errors import RunError
 
-__all__ = ["drop", "held", "read_json", "resolved_spec", "write_json", "writing"]
-
-LOCK = ".lock"
-"""The file in a directory that says which process holds it."""
-_locks: set[int] = set()
-"""Descriptors of locks that this process has."""
-
-
-def _let_go() -> None:
-    """In a child, which would keep the locks if it lived on."""
-    while _locks:
-        os.close(_locks.pop())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
+__all__ = ["read_json", "replacing", "write_json", "writing"]
 
 
 @contextmanager
@@ -43,69 +27,49 @@ def writing(path: Path) -> Iterator[None]:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, for a file or a folder, which takes the place of `path` at the end.
+
+    Until then `path` is what it was before, and so it stays after an error, when nothing is left of the temporary one.
+    A process that is killed may leave it, under the name of `path` with ``.tmp`` behind; the next one removes it.
+    That it outlives a power failure is not promised: for that, write it through to the disk (``os.fsync``).
+
+    Raises:
+        RunError: in place of an OSError within the block or at its end, such as that of a full disk.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    with writing(path):
+        _remove(temporary)
+        try:
+            yield temporary
+            if temporary.is_dir():  # Which would not take the place of a folder that is not empty.
+                _remove(path)
+            temporary.replace(path)
+        except BaseException:
+            _remove(temporary)
+            raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder as far as that can be done, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
 def read_json(path: Path) -> Any:
     """What `write_json` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON types under a temporary name and rename it into place.
+    """Write JSON types, replacing the file as a whole.
 
     Raises:
         RunError: the file cannot be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    with writing(path):
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2), encoding="utf-8")
-        temporary.replace(path)
-
-
-def resolved_spec(path: Path) -> Path | None:
-    """The ``resolved.toml`` of the run to which a folder belongs: a run, a seed, or a checkpoint."""
-    files = (folder / "resolved.toml" for folder in (path, *path.absolute().parents))
-    return next((file for file in files if file.is_file()), None)
-
-
-@contextmanager
-def held(directory: Path) -> Iterator[None]:
-    """Keep other processes out of a directory meanwhile, by a lock that ends with this process at the latest.
-
-    Processes that are forked off do not inherit it. Where there are no such locks, as on Windows, nobody is kept out.
-
-    Raises:
-        RunError: another process holds it, or this one does already.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with writing(directory / LOCK):
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    _locks.add(descriptor)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
-            raise RunError(f"{directory} is in use by {holder}: wait until that has ended, or end it") from error
-        except OSError:  # A file system without locks.
-            pass
-        with writing(directory / LOCK):
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
-        yield
-    finally:
-        if descriptor in _locks:  # Not in a child.
-            _locks.remove(descriptor)
-            os.close(descriptor)
-
-
-def drop(stream: TextIO) -> None:
-    """Lead a stream that nobody reads into nowhere, together with what is left in its buffer.
-
-    Whoever flushes it would fail otherwise: Python at its end, and `multiprocessing` before it starts a process.
-    """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from slmk import world
 from slmk.config import RunConfig
 from slmk.errors import CheckpointError
-from slmk.files import held, read_json, write_json, writing
+from slmk.files import read_json, write_json, writing
+from slmk.locks import held
 from slmk.logs import say_stopping
 from slmk.reporting import Reporters
+from slmk.run_directory import CHECKPOINTS, MANIFEST, METRICS, RESOLVED, SUMMARY, session_directory
 from slmk.spec import Blueprint, load
 
 if TYPE_CHECKING:
@@ -44,11 +46,11 @@ def run_job(job: Mapping[str, Any], on_row: OnRow) -> dict[str, Any]:
         RunError: the run could not go on.
     """
     with _signals() as caught:
-        blueprint = load(Path(job["directory"]) / "resolved.toml")
+        blueprint = load(Path(job["directory"], RESOLVED))
         # Before anything heavy is imported: import order matters to some simulators.
         blueprint.env.config.prepare()
         wanted = job.get("profile", False) and world.rank() == 0
-        profile = _profile(Path(job["directory"]) / f"seed-{job['seed']}", wanted)
+        profile = _profile(session_directory(Path(job["directory"]), job["seed"]), wanted)
         with profile, process_of(blueprint.run):
             summary = _run(blueprint, job, on_row, caught)
         stopped = world.any_of(bool(caught))  # Now that everything is closed, which may take seconds.
@@ -60,7 +62,7 @@ def _run(blueprint: Blueprint, job: Mapping[str, Any], on_row: OnRow, caught: li
 
     # The files of the first process are the run's; the others have checkpoints to go on from, and nothing else.
     rank = f"rank-{world.rank()}" if world.rank() else ""
-    directory = Path(job["directory"], rank, f"seed-{job['seed']}")
+    directory = session_directory(Path(job["directory"], rank), job["seed"])
     with closing(Session(blueprint, job["seed"])) as session:
         if directory.exists() and not job.get("resume"):
             raise CheckpointError(f"{directory} exists already; resume it, or choose another directory")
@@ -76,10 +78,10 @@ def _train(
     from slmk.checkpoint import Checkpoints, read_checkpoint
     from slmk.loop import train
 
-    blueprint, checkpoints = session.blueprint, Checkpoints(directory / "checkpoints")
+    blueprint, checkpoints = session.blueprint, Checkpoints(directory / CHECKPOINTS)
     if job.get("resume") and (newest := checkpoints.newest_of_all()) is not None:
         session.load_state_dict(read_checkpoint(newest)[0])
-    manifest = read_json(Path(job["directory"], "manifest.json"))
+    manifest = read_json(Path(job["directory"], MANIFEST))
     reporters = Reporters(blueprint if world.rank() == 0 else replace(blueprint, reporters=()), "seed", directory)
 
     def emit(row: Mapping[str, Any]) -> None:
@@ -129,9 +131,9 @@ def _summarise(session: Session, directory: Path, manifest: Mapping[str, Any]) -
     from slmk.builtin.jsonl import read_rows
     from slmk.metrics import session_summary
 
-    summary = session_summary(read_rows(directory / "metrics.jsonl"), manifest["random_return"])
+    summary = session_summary(read_rows(directory / METRICS), manifest["random_return"])
     summary["choices"] = session.choices
-    write_json(directory / "summary.json", summary)
+    write_json(directory / SUMMARY, summary)
     return summary
 
 

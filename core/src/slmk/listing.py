@@ -8,6 +8,7 @@ from typing import Any
 
 from slmk.component import env_title
 from slmk.files import read_json
+from slmk.run_directory import MANIFEST, RESOLVED, SUMMARY
 
 __all__ = ["HEADER", "find_runs", "rows"]
 
@@ -17,10 +18,10 @@ HEADER = ("created", "env", "algorithm", "seeds", "state", "final return", "run"
 def find_runs(out: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any] | None]]:
     """Every run under `out` as (directory, manifest, summary or None), oldest first."""
     found = []
-    for path in out.rglob("manifest.json"):
-        if not path.with_name("resolved.toml").exists():  # A foreign file of that name.
+    for path in out.rglob(MANIFEST):
+        if not path.with_name(RESOLVED).exists():  # A foreign file of that name.
             continue
-        summary = path.with_name("summary.json")
+        summary = path.with_name(SUMMARY)
         try:
             found.append((path.parent, read_json(path), read_json(summary) if summary.exists() else None))
         except (OSError, ValueError):  # A run that is being written.

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from slmk.files import drop
+from slmk.pipes import drop
 
 if TYPE_CHECKING:
     from structlog.typing import Processor

@@ -15,22 +15,16 @@ left out of both sums, and a ratio to strengths that add up to 0 or less, of whi
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from slmk.component import env_title
 from slmk.statistics import describe, finite
 
-__all__ = ["BASELINES", "judged", "random_return", "session_summary", "shortfall", "trial_summary", "write_baseline"]
+__all__ = ["judged", "session_summary", "shortfall", "trial_summary"]
 
-BASELINES = "baselines.toml"
-"""The file in a folder of specs that holds the random policy's return in each environment."""
 SCORES = (
     "final_return_ma",
     "final_eval_return",
@@ -120,47 +114,6 @@ def consistency(curves: Sequence[Rows], random_return: float | None) -> float | 
     strength = np.array([[curve[step] for step in shared] for curve in by_step]) - random_return
     total = strength.mean(0).sum()
     return float(1 - 2 * strength.std(0, ddof=1).sum() / total) if total > 0 else None
-
-
-def random_return(directory: Path, env: Mapping[str, Any]) -> float | None:
-    """The random policy's mean return, as stored in the folder of specs for the environment `env`, a spec's section.
-
-    None, if there is none.
-    The folder may be that of a run, whose ``resolved.toml`` is a spec too: then its manifest has the return.
-    """
-    import tomli
-
-    try:
-        baselines = tomli.loads((directory / BASELINES).read_text(encoding="utf-8"))
-    except (OSError, tomli.TOMLDecodeError):
-        baselines = {}
-    mean = baselines.get(env_title(env), {}).get("mean", _random_return_of_run(directory, env))
-    return None if mean is None else float(mean)
-
-
-def _random_return_of_run(directory: Path, env: Mapping[str, Any]) -> float | None:
-    """That of the run in this folder, if there is one, in this environment."""
-    try:
-        manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
-        return manifest["random_return"] if env_title(manifest["env"]) == env_title(env) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def write_baseline(
-    directory: Path, env: Mapping[str, Any], *, mean: float, std: float, episodes: int, seed: int
-) -> None:
-    """Store the random policy's return in the folder of specs for the environment `env`, beside what is there."""
-    import tomli
-    import tomli_w
-
-    path = directory / BASELINES
-    baselines = tomli.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    baselines[env_title(env)] = {"mean": round(mean, 4), "std": round(std, 4), "episodes": episodes, "seed": seed}
-    temporary = path.with_suffix(".tmp")
-    head = "# Returns of the random policy, written by `slmk baseline SPEC...`.\n"
-    temporary.write_text(head + tomli_w.dumps(dict(sorted(baselines.items()))), encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _scored(rows: Rows) -> list[Mapping[str, Any]]:

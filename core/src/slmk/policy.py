@@ -20,9 +20,9 @@ from slmk.checkpoint import Checkpoints, best_return, read_checkpoint
 from slmk.discovery import from_file
 from slmk.env_info import EnvInfo, tensor_dtype
 from slmk.errors import CheckpointError
-from slmk.files import resolved_spec
 from slmk.recurrence import Recurrence
 from slmk.registry import Registry, get_registry
+from slmk.run_directory import CHECKPOINTS, SESSIONS, resolved_spec
 from slmk.spec import load_policy_sections
 from slmk.state import moved, set_state
 from slmk.streams import Streams
@@ -140,10 +140,10 @@ def find_checkpoint(path: Path) -> Path:
     """
     if (path / "state.json").exists():
         return path
-    sessions = [path] if (path / "checkpoints").is_dir() else sorted(path.glob("seed-*"), key=_number)
-    found = [best for session in sessions if (best := Checkpoints(session / "checkpoints").best()) is not None]
+    sessions = [path] if (path / CHECKPOINTS).is_dir() else sorted(path.glob(SESSIONS), key=_number)
+    found = [best for session in sessions if (best := Checkpoints(session / CHECKPOINTS).best()) is not None]
     if not found:
-        raise CheckpointError(f"{path}: no checkpoint here; expected a run, a seed-* folder of one, or a checkpoint")
+        raise CheckpointError(f"{path}: no checkpoint here; expected a run, a {SESSIONS} of one, or a checkpoint")
     return max(found, key=_score)
 
 

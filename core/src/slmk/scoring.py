@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from slmk.errors import CheckpointError, Problem, SpecError
-from slmk.files import resolved_spec
+from slmk.run_directory import RESOLVED, resolved_spec
 from slmk.spec.document import dotted
 from slmk.spec.lines import KeyPath
 from slmk.spec.overrides import path_of
@@ -84,7 +84,7 @@ def score(
 
     spec = resolved_spec(path)
     if spec is None:
-        raise CheckpointError(f"{path} does not belong to a run: no resolved.toml above it")
+        raise CheckpointError(f"{path} does not belong to a run: no {RESOLVED} above it")
     paths = [key for override in overrides if (key := path_of(override))]
     _refuse_idle(key for key in paths if (key[0] != "env" or key[1:] == ("num_envs",)) and key not in _RUN_KEYS)
     filmed = render or video is not None

@@ -22,8 +22,10 @@ import structlog
 from slmk import world
 from slmk.cores import share_cores
 from slmk.errors import CheckpointError, PluginError, RunError, SpecError
-from slmk.files import held, read_json, write_json
+from slmk.files import read_json, write_json
+from slmk.locks import held
 from slmk.registry import get_registry
+from slmk.run_directory import MANIFEST, METRICS, RESOLVED, SESSIONS, SPEC, SUMMARY, session_directory
 from slmk.spec import Blueprint, load
 
 __all__ = ["Result", "resume", "run"]
@@ -79,7 +81,7 @@ def run(
             with _held(directory):
                 return _launch(directory, blueprint, resuming=False, profile=profile)
         except (SpecError, PluginError):
-            if world.rank() == 0 and not any(directory.rglob("seed-*")):
+            if world.rank() == 0 and not any(directory.rglob(SESSIONS)):
                 _remove(directory, new)
                 structlog.get_logger("slmk").info("nothing was trained, so the run directory is removed again")
             raise
@@ -100,12 +102,12 @@ def resume(directory: str | Path, *, profile: bool = False, join: bool = False) 
     """
     _refuse_while_main_is_imported()
     directory = Path(directory)
-    for name in ("resolved.toml", "manifest.json"):
+    for name in (RESOLVED, MANIFEST):
         if not (directory / name).is_file():
             raise CheckpointError(f"{directory} is not a run directory: it has no {name}")
-    blueprint = load(directory / "resolved.toml")
+    blueprint = load(directory / RESOLVED)
     with _world(blueprint, join):
-        before = read_json(directory / "manifest.json").get("processes", 1)
+        before = read_json(directory / MANIFEST).get("processes", 1)
         if before != world.size():
             message = f"{directory} was made by {before} processes and needs as many; here: {world.size()}"
             raise CheckpointError(message)
@@ -166,7 +168,7 @@ def _launch(directory: Path, blueprint: Blueprint, *, resuming: bool, profile: b
         structlog.get_logger("slmk").info("every session is done already", directory=str(directory))
     reporters = Reporters(blueprint if reports else replace(blueprint, reporters=()), "trial", directory)
     try:
-        reporters.start(read_json(directory / "manifest.json"))
+        reporters.start(read_json(directory / MANIFEST))
         launcher: Any = get_registry().load(blueprint.launcher.component)
         summaries = launcher(blueprint.launcher.config).launch(jobs, reporters.report) if jobs else []
         left = world.told([seed for seed in seeds if not _finished(directory, seed)] if reports else None)
@@ -195,8 +197,8 @@ def _seeds(blueprint: Blueprint) -> list[int]:
 
 def _finished(directory: Path, seed: int) -> bool:
     """Whether a session has come to the end of its budget."""
-    path = directory / f"seed-{seed}" / "summary.json"
-    budget: int = read_json(directory / "manifest.json")["env_steps"]
+    path = session_directory(directory, seed) / SUMMARY
+    budget: int = read_json(directory / MANIFEST)["env_steps"]
     return path.exists() and (read_json(path)["env_steps"] or 0) >= budget
 
 
@@ -204,17 +206,17 @@ def _summarise(directory: Path, blueprint: Blueprint, seeds: Sequence[int]) -> d
     from slmk.builtin.jsonl import read_rows
     from slmk.metrics import trial_summary
 
-    paths = [directory / f"seed-{seed}" for seed in seeds]
-    done = [path for path in paths if (path / "summary.json").exists()]
+    paths = [session_directory(directory, seed) for seed in seeds]
+    done = [path for path in paths if (path / SUMMARY).exists()]
     summary = trial_summary(
         blueprint.name,
-        [read_json(path / "summary.json") for path in done],
-        [read_rows(path / "metrics.jsonl") for path in done],
-        read_json(directory / "manifest.json")["random_return"],
+        [read_json(path / SUMMARY) for path in done],
+        [read_rows(path / METRICS) for path in done],
+        read_json(directory / MANIFEST)["random_return"],
         blueprint.target.model_dump() if blueprint.target else None,
         seeds=len(seeds),
     )
-    write_json(directory / "summary.json", summary)
+    write_json(directory / SUMMARY, summary)
     return summary
 
 
@@ -232,9 +234,9 @@ def _begin(directory: Path, blueprint: Blueprint) -> None:
     """
     try:
         directory.mkdir(parents=True)
-        (directory / "spec.toml").write_text(blueprint.text, encoding="utf-8")
-        (directory / "resolved.toml").write_text(blueprint.resolved_toml(), encoding="utf-8")
-        write_json(directory / "manifest.json", _manifest(blueprint))
+        (directory / SPEC).write_text(blueprint.text, encoding="utf-8")
+        (directory / RESOLVED).write_text(blueprint.resolved_toml(), encoding="utf-8")
+        write_json(directory / MANIFEST, _manifest(blueprint))
     except OSError as error:
         raise RunError(f"cannot write to the run directory {directory}: {error.strerror}") from error
 
@@ -249,7 +251,7 @@ def _remove(directory: Path, above: Sequence[Path]) -> None:
 
 def _manifest(blueprint: Blueprint) -> dict[str, Any]:
     """Where, with what and by which command a run was made."""
-    from slmk.metrics import random_return
+    from slmk.baseline import random_return
 
     return {
         "slmk": _versions().get("slmk"),

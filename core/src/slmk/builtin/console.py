@@ -12,6 +12,7 @@ from slmk.builtin import ConsoleConfig
 from slmk.builtin.jsonl import read_rows
 from slmk.builtin.progress import Progress
 from slmk.component import env_title
+from slmk.run_directory import METRICS, session_directory
 
 if TYPE_CHECKING:
     from rich.console import Console as Screen
@@ -45,7 +46,7 @@ class Console:
         self._started = monotonic()
         for seed in run["seeds"]:
             self._sessions[seed] = Progress(seed, run["env_steps"])
-            self._sessions[seed].recall(read_rows(self.directory / f"seed-{seed}" / "metrics.jsonl"))
+            self._sessions[seed].recall(read_rows(session_directory(self.directory, seed) / METRICS))
         self._say(_title(run), style="bold")
         self._say(f"run directory: {self.directory}", whole=True)
         if self._screen.is_terminal and self._screen.file.isatty() and not self._screen.is_dumb_terminal:

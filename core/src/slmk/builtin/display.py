@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from slmk.builtin.progress import Progress
-from slmk.files import drop
 from slmk.metrics import shortfall
+from slmk.pipes import drop
 
 __all__ = ["compact", "duration", "number", "open_console", "panel", "scores", "verdict"]
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TextIO
 
 from slmk.builtin import JsonlConfig
-from slmk.files import writing
+from slmk.files import replacing, writing
+from slmk.run_directory import METRICS
 
 __all__ = ["Jsonl", "read_rows"]
-
-FILE = "metrics.jsonl"
 
 
 class Jsonl:
@@ -27,7 +26,7 @@ class Jsonl:
     scope: ClassVar[Literal["seed", "trial"]] = "seed"
 
     def __init__(self, config: JsonlConfig, directory: Path) -> None:
-        self.path = directory / FILE
+        self.path = directory / METRICS
         self._file: TextIO | None = None
 
     def start(self, run: Mapping[str, Any]) -> None:
@@ -57,12 +56,10 @@ class Jsonl:
                 self._file.close()
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
+        with replacing(self.path) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.writelines(_line(row) for row in rows)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(self.path)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

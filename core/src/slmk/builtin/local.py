@@ -19,6 +19,7 @@ from slmk.config import RunConfig
 from slmk.cores import cores, share_cores
 from slmk.errors import RunError, SlmkError
 from slmk.logs import hand_over_logs, log_again, say_stopping
+from slmk.run_directory import RESOLVED
 from slmk.spec import load
 
 __all__ = ["Local", "places_for"]
@@ -45,7 +46,7 @@ class Local:
         Raises:
             SlmkError: the first error of a session; the others are asked to save and stop.
         """
-        run = load(Path(jobs[0]["directory"]) / "resolved.toml").run
+        run = load(Path(jobs[0]["directory"], RESOLVED)).run
         if run.seeds == 1 or world.size() > 1:
             return list(_in_turn(jobs, on_row))
         places = places_for(run)

@@ -15,8 +15,8 @@ from slmk import __version__, world
 from slmk.cli.lazy import LazyCommand, LazyGroup
 from slmk.cli.present import show_error
 from slmk.errors import SlmkError
-from slmk.files import drop
 from slmk.logs import FORMATS, LEVELS, configure
+from slmk.pipes import drop
 
 __all__ = ["COMMANDS", "cli", "main"]
 

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from slmk.run_directory import CHECKPOINTS, SESSIONS, SUMMARY
+
 __all__ = ["straight_and_killed"]
 
 SECONDS = 600
@@ -43,7 +45,7 @@ def straight_and_killed(spec: Path, settings: Mapping[str, Any], out: Path) -> t
         killed.kill()
         killed.wait()
         (directory,) = (out / "killed").glob("*/*")
-        assert not (directory / "summary.json").exists(), "the run was done before it was killed"
+        assert not (directory / SUMMARY).exists(), "the run was done before it was killed"
         for process in (start("resume", directory), straight):
             printed, _ = process.communicate(timeout=SECONDS)
             assert process.returncode == 0, printed
@@ -53,7 +55,7 @@ def straight_and_killed(spec: Path, settings: Mapping[str, Any], out: Path) -> t
 
 def _wait_for_checkpoints(process: subprocess.Popen[str], out: Path, count: int) -> None:
     deadline = time.monotonic() + SECONDS
-    while len(list(out.glob("*/*/seed-0/checkpoints/[0-9]*/state.json"))) < count:
+    while len(list(out.glob(f"*/*/{SESSIONS}/{CHECKPOINTS}/[0-9]*/state.json"))) < count:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, f"no {count} checkpoints in {SECONDS} s"
         time.sleep(0.02)

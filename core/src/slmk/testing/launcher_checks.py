@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from slmk.run_directory import MANIFEST, RESOLVED
 from slmk.spec import load
 from slmk.testing.subject import Subject
 from slmk.testing.toy_runs import toy_spec
@@ -44,8 +45,8 @@ def _directory(**env: Any) -> Iterator[Path]:
     """A run directory in which no session has begun."""
     with TemporaryDirectory() as folder:
         directory = Path(folder)
-        (directory / "resolved.toml").write_text(load(toy_spec(**env)).resolved_toml(), encoding="utf-8")
-        (directory / "manifest.json").write_text(json.dumps({"random_return": None}), encoding="utf-8")
+        (directory / RESOLVED).write_text(load(toy_spec(**env)).resolved_toml(), encoding="utf-8")
+        (directory / MANIFEST).write_text(json.dumps({"random_return": None}), encoding="utf-8")
         yield directory
 
 

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from slmk.builtin.jsonl import read_rows
+from slmk.run_directory import MANIFEST, METRICS, SUMMARY, session_directory
 from slmk.testing.compare import first_difference
 from slmk.testing.file_writes import writes_outside
 from slmk.testing.subject import Subject
@@ -112,7 +113,7 @@ def _finished_run() -> Path:
 
 
 def _place(subject: Subject, directory: Path) -> Path:
-    return directory / "seed-0" if subject.target().scope == "seed" else directory
+    return session_directory(directory, 0) if subject.target().scope == "seed" else directory
 
 
 def _report(subject: Subject, directory: Path, rows: Rows, resume_from: int | None = None) -> None:
@@ -121,18 +122,18 @@ def _report(subject: Subject, directory: Path, rows: Rows, resume_from: int | No
     of_session = {"seed": 0, "resume_from": resume_from} if place != directory else {}
     with redirect_stdout(io.StringIO()):
         reporter = subject.target()(subject.config(), place)
-        reporter.start({**json.loads((directory / "manifest.json").read_text(encoding="utf-8")), **of_session})
+        reporter.start({**json.loads((directory / MANIFEST).read_text(encoding="utf-8")), **of_session})
         for row in rows:
             if row["kind"] != "progress" or place == directory:
                 reporter.report(row)
-        reporter.finish(json.loads((place / "summary.json").read_text(encoding="utf-8")))
+        reporter.finish(json.loads((place / SUMMARY).read_text(encoding="utf-8")))
         if hasattr(reporter, "close"):
             reporter.close()
 
 
 def _rows(directory: Path) -> list[dict[str, Any]]:
     """What the run reported, and a progress row, which only reporters of a trial see."""
-    return [*read_rows(directory / "seed-0" / "metrics.jsonl"), {"kind": "progress", "seed": 0, "env_steps": 64}]
+    return [*read_rows(session_directory(directory, 0) / METRICS), {"kind": "progress", "seed": 0, "env_steps": 64}]
 
 
 def _sizes(directory: Path) -> dict[str, int]:

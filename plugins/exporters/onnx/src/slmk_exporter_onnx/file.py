@@ -22,6 +22,7 @@ from torch import Tensor
 from slmk import Policy, RunError
 from slmk.batch import FIRST
 from slmk.env_info import space_to_json
+from slmk.files import replacing
 from slmk.policy import find_checkpoint, registry_of
 from slmk_exporter_onnx.graph import ACTION, NEXT, Graph
 
@@ -77,12 +78,8 @@ def write(path: Path, target: Path) -> Export:
     """
     checkpoint = find_checkpoint(path)
     model = convert(Policy.load(checkpoint, registry=registry_of(checkpoint)))
-    try:
-        temporary = target.with_name(target.name + ".tmp")
+    with replacing(target) as temporary:
         temporary.write_bytes(model.content)
-        temporary.replace(target)
-    except OSError as error:
-        raise RunError(f"cannot write {target}: {error}") from error
     return Export(target, checkpoint, model)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ import tomli
 from slmk import RunError
 from slmk.builtin.jsonl import read_rows
 from slmk.component import env_title
+from slmk.files import read_json
 from slmk.metrics import session_summary, trial_summary
+from slmk.run_directory import MANIFEST, METRICS, RESOLVED, SPEC, SUMMARY, session_directory
 from slmk.toolbox.tables import flattened
 
 __all__ = ["Row", "RunData", "differences", "labels", "read_run"]
@@ -62,17 +63,17 @@ def read_run(directory: Path) -> RunData:
     Raises:
         RunError: it is not one.
     """
-    if not (directory / "manifest.json").is_file():
-        raise RunError(f"{directory} is not a run directory: it has no manifest.json")
-    manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
-    rows = {seed: read_rows(directory / f"seed-{seed}" / "metrics.jsonl") for seed in manifest["seeds"]}
+    if not (directory / MANIFEST).is_file():
+        raise RunError(f"{directory} is not a run directory: it has no {MANIFEST}")
+    manifest = read_json(directory / MANIFEST)
+    rows = {seed: read_rows(session_directory(directory, seed) / METRICS) for seed in manifest["seeds"]}
     return RunData(
         id=directory.resolve().name,
         manifest=manifest,
         summary=_stored_summary(directory, rows) or _summarise(manifest, rows),
         rows=rows,
-        spec=_read_text(directory / "spec.toml"),
-        resolved=_read_text(directory / "resolved.toml"),
+        spec=_read_text(directory / SPEC),
+        resolved=_read_text(directory / RESOLVED),
     )
 
 
@@ -92,9 +93,9 @@ def differences(runs: Sequence[RunData]) -> list[tuple[str, list[Any]]]:
 
 def _stored_summary(directory: Path, rows: Mapping[int, Sequence[Row]]) -> dict[str, Any] | None:
     """``summary.json``, unless a session went on after it was written."""
-    summary = _read_json(directory / "summary.json")
-    if summary is None:
+    if not (directory / SUMMARY).is_file():
         return None
+    summary: dict[str, Any] = read_json(directory / SUMMARY)
     summarised = {session["seed"]: session["env_steps"] for session in summary["sessions"]}
     return summary if summarised == {seed: curve[-1]["env_steps"] for seed, curve in rows.items() if curve} else None
 
@@ -106,10 +107,6 @@ def _summarise(manifest: Mapping[str, Any], rows: Mapping[int, Sequence[Row]]) -
     sessions = [session_summary(curve, random_return) for curve in begun.values()]
     curves, target = list(begun.values()), manifest.get("target")
     return trial_summary(manifest["name"], sessions, curves, random_return, target, seeds=len(manifest["seeds"]))
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _read_text(path: Path) -> str:

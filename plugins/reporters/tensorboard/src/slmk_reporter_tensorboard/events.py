@@ -12,6 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from slmk.run_directory import RESOLVED
 from slmk_reporter_tensorboard import TensorBoardConfig
 
 __all__ = ["TensorBoard"]
@@ -82,5 +83,5 @@ def _next_file(folder: Path) -> Path:
 
 def _spec(run: Path) -> str:
     """The resolved spec of a run as Markdown."""
-    path = run / "resolved.toml"
-    return f"```toml\n{path.read_text(encoding='utf-8')}\n```" if path.exists() else "no resolved.toml"
+    path = run / RESOLVED
+    return f"```toml\n{path.read_text(encoding='utf-8')}\n```" if path.exists() else f"no {RESOLVED}"
