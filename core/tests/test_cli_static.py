@@ -138,6 +138,14 @@ def test_doctor_looks_at_torch_plugins_and_disk(capsys):
     assert all(f"  {subject}: " in out for subject in ("python", "torch", "compiler", "gymnasium", "disk", "plugins"))
 
 
+def test_doctor_says_everything_once(capsys):
+    """A simulator, there or not, is a matter of its plugin; a check that several plugins offer is made once."""
+    assert main(["doctor"]) == 0
+    findings = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    for word in ("isaaclab", "playground", "rendering: "):
+        assert sum(word in line for line in findings) == 1, word
+
+
 def test_doctor_sees_what_is_compiled_at_each_start(tmp_path, capsys, monkeypatch):
     """Where Python finds no bytecode of torch, imports take seconds: the remedy is named."""
     monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))

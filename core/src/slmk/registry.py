@@ -163,6 +163,11 @@ class Registry:
                 else:
                     yield Row(*row, "ok", component.summary)
 
+    def distribution_of(self, component: Component) -> str:
+        """The name of the distribution that offers a component, or the path of the file; empty where none does."""
+        offers = ((plugin, offered) for plugin in self._plugins for _, offered in plugin.components)
+        return next((plugin.distribution for plugin, offered in offers if offered == component), "")
+
     def commands(self) -> dict[str, click.Command]:
         """Commands that plugins add to ``slmk``, by name. Of two with one name the first plugin's counts."""
         offered = [command for plugin in self._plugins for command in plugin.commands]

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import secrets
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -232,11 +228,13 @@ def _begin(directory: Path, blueprint: Blueprint) -> None:
     Raises:
         RunError: it cannot be written.
     """
+    from slmk.manifest import manifest
+
     try:
         directory.mkdir(parents=True)
         (directory / SPEC).write_text(blueprint.text, encoding="utf-8")
         (directory / RESOLVED).write_text(blueprint.resolved_toml(), encoding="utf-8")
-        write_json(directory / MANIFEST, _manifest(blueprint))
+        write_json(directory / MANIFEST, manifest(blueprint, _seeds(blueprint)))
     except OSError as error:
         raise RunError(f"cannot write to the run directory {directory}: {error.strerror}") from error
 
@@ -247,45 +245,3 @@ def _remove(directory: Path, above: Sequence[Path]) -> None:
     with suppress(OSError):
         for folder in above:
             folder.rmdir()
-
-
-def _manifest(blueprint: Blueprint) -> dict[str, Any]:
-    """Where, with what and by which command a run was made."""
-    from slmk.baseline import random_return
-
-    return {
-        "slmk": _versions().get("slmk"),
-        "name": blueprint.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "device": blueprint.run.device,
-        "processes": world.size(),
-        "versions": _versions(),
-        "seeds": _seeds(blueprint),
-        "env_steps": blueprint.run.env_steps,
-        "env": {"name": blueprint.env.component.name, **blueprint.env.config.model_dump(mode="json")},
-        "algorithm": blueprint.algorithm.component.name,
-        "target": blueprint.target.model_dump() if blueprint.target else None,
-        "random_return": random_return(blueprint.directory, blueprint.env.resolved()),
-    }
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what decides a result: torch, numpy, simulators, and everything of slmk."""
-    told = ("torch", "numpy", "gymnasium", "mujoco", "envpool", "ale-py", "jax", "playground", "mjlab", "isaaclab")
-    found = {d.metadata["Name"]: d.version for d in distributions() if d.metadata["Name"]}
-    return {n: v for n, v in sorted(found.items()) if n in told or n == "slmk" or n.startswith("slmk-")}
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

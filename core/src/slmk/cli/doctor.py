@@ -7,9 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from ctypes.util import find_library
-from importlib import metadata
-from importlib.util import cache_from_source, find_spec
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Final, Literal
 
@@ -18,32 +16,22 @@ import click
 from slmk import __version__
 from slmk.cores import cores
 from slmk.findings import Check, Finding
+from slmk.manifest import distributions_of
 from slmk.registry import get_registry
 
 __all__ = ["doctor"]
 
-_SIMULATORS: Final = {
-    "gymnasium": ("gymnasium", "slmk-env-gymnasium"),
-    "Box2D": ("box2d", "slmk-env-gymnasium[box2d]"),
-    "mujoco": ("mujoco", "slmk-env-gymnasium[mujoco]"),
-    "envpool": ("envpool", "slmk-env-envpool[all]"),
-    "ale_py": ("ale-py", "ale-py"),
-    "mujoco_playground": ("playground", "slmk-env-playground[all]"),
-    "mjlab": ("mjlab", "slmk-env-mjlab[all]"),
-    "isaaclab": ("isaaclab", "isaaclab[isaacsim,all]"),
-}
-"""Modules of simulators: the distribution whose version is shown, and what to install."""
 _FEW_BYTES: Final = 2 * 2**30
 _COLOURS: Final = {"ok": "green", "note": "yellow", "bad": "red"}
 
 
 @click.command()
 def doctor() -> int:
-    """Look at Python, torch, compilers, simulators, rendering, disk space and plugins, and say what to do.
+    """Look at Python, torch, compilers, disk space, plugins and what these need, and say what to do.
 
     Exits with 1 if something is broken.
     """
-    checks = (*_CHECKS, *get_registry().checks())
+    checks = dict.fromkeys((*_CHECKS, *get_registry().checks()))  # Several plugins may offer one and the same.
     findings = [finding for check in checks for finding in _isolated(check)]
     for finding in findings:
         state = click.style(f"{finding.state:<4}", fg=_COLOURS[finding.state])
@@ -119,39 +107,6 @@ def _compiler() -> Iterator[Finding]:
         yield Finding("note", "compiler", "no C++ compiler, so that update steps run uncompiled on CPU", advice)
 
 
-def _simulators() -> Iterator[Finding]:
-    for module, (distribution, install) in _SIMULATORS.items():
-        if find_spec(module) is None:
-            yield Finding("note", module, "not installed", f"if you want it: pip install '{install}'")
-        else:
-            yield Finding("ok", module, _version(distribution))
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "installed, version unknown"
-
-
-def _rendering() -> Iterator[Finding]:
-    backends = {"egl": "EGL", "osmesa": "OSMesa", "glfw": "GL"}
-    found = [name for name, library in backends.items() if find_library(library)]
-    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    detail = f"GL libraries for {', '.join(found) or 'nothing'}; {'a display' if display else 'no display'}"
-    chosen = os.environ.get("MUJOCO_GL", "")
-    if chosen:
-        detail += f"; MUJOCO_GL={chosen}"
-    headless = [name for name in found if name != "glfw"]
-    if not display and not headless:
-        advice = "for videos without a display install libegl1 or libosmesa6"
-        yield Finding("note", "rendering", detail, advice)
-    elif not display and not chosen:
-        yield Finding("note", "rendering", detail, f"for MuJoCo without a display set MUJOCO_GL={headless[0]}")
-    else:
-        yield Finding("ok", "rendering", detail)
-
-
 def _disk() -> Iterator[Finding]:
     free = shutil.disk_usage(Path.cwd()).free
     detail = f"{free / 2**30:.1f} GiB free in the current directory, where runs go"
@@ -167,9 +122,14 @@ def _plugins() -> Iterator[Finding]:
     rows = get_registry().rows()
     yield Finding("ok", "plugins", f"{sum(row.health == 'ok' for row in rows)} components are ready")
     for row in rows:
+        subject = f"{row.kind} {row.name} ({row.distribution})"
         if row.health != "ok":
             state: Literal["note", "bad"] = "note" if row.health == "needs" else "bad"
-            yield Finding(state, f"{row.kind} {row.name} ({row.distribution})", row.summary, row.hint or "")
+            yield Finding(state, subject, row.summary, row.hint or "")
+        elif needed := get_registry().component(row.kind, row.name).requires:
+            versions = distributions_of(needed)
+            detail = ", ".join(f"{name} {version}" for name, version in versions.items())
+            yield Finding("ok", subject, f"on {detail or ', '.join(needed)}")
 
 
 _CHECKS: Final[tuple[Check, ...]] = (
@@ -177,8 +137,6 @@ _CHECKS: Final[tuple[Check, ...]] = (
     _cores,
     _torch,
     _compiler,
-    _simulators,
-    _rendering,
     _disk,
     _plugins,
 )

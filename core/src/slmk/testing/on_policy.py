@@ -165,12 +165,12 @@ def recurrent_run(name: str, length: int, roles: tuple[str, ...] = ("actor", "cr
     """A run of an algorithm whose networks remember, on episodes of 4 steps, learning from windows of `length` steps.
 
     Args:
-        name: the algorithm's in a spec; the plugin with the networks ``recurrent`` has to be installed.
+        name: the algorithm's in a spec.
         length: divides the horizon.
         roles: those whose networks remember.
         options: of the algorithm.
     """
-    networks = {role: {"name": "recurrent", "hidden": 8, "window": 8} for role in roles}
+    networks = {role: {"name": "toy-recurrent", "width": 8, "window": 8} for role in roles}
     subject = Subject.find("algo", name, options=options, sections={"network": networks})
     run = build_run(subject, {"name": "toy-probe", "num_envs": 4})
     algorithm: Any = run.algorithm

@@ -8,9 +8,10 @@ from pydantic import Field
 
 from slmk.component import Component
 from slmk.config import EnvConfig, NonNegativeInt, PositiveInt
+from slmk.findings import Check
 from slmk.hookspecs import hookimpl
 
-__all__ = ["GymnasiumConfig", "slmk_env_backends"]
+__all__ = ["GymnasiumConfig", "slmk_checks", "slmk_env_backends"]
 
 
 Entries = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
@@ -63,3 +64,12 @@ def slmk_env_backends() -> list[Component]:
             install="slmk-env-gymnasium[all]",
         )
     ]
+
+
+@hookimpl
+def slmk_checks() -> list[Check]:
+    """Which simulators Gymnasium has here, and whether pictures of MuJoCo can be drawn."""
+    from slmk.toolbox.mujoco_rendering import mujoco_rendering
+    from slmk_env_gymnasium.checks import simulators
+
+    return [simulators, mujoco_rendering]

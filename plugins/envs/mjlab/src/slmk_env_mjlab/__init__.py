@@ -10,9 +10,10 @@ from pydantic import Field
 
 from slmk.component import Component
 from slmk.config import EnvConfig, PositiveInt
+from slmk.findings import Check
 from slmk.hookspecs import hookimpl
 
-__all__ = ["MjlabConfig", "slmk_env_backends"]
+__all__ = ["MjlabConfig", "slmk_checks", "slmk_env_backends"]
 
 
 class MjlabConfig(EnvConfig):
@@ -56,3 +57,11 @@ def slmk_env_backends() -> list[Component]:
             install="slmk-env-mjlab[all]",
         )
     ]
+
+
+@hookimpl
+def slmk_checks() -> list[Check]:
+    """Whether pictures can be drawn."""
+    from slmk.toolbox.mujoco_rendering import mujoco_rendering
+
+    return [mujoco_rendering]

@@ -107,7 +107,8 @@ def slmk_env_backends() -> list[Component]:
 
 @hookimpl
 def slmk_checks() -> list[Check]:
-    """JAX's devices, and the models of robots."""
+    """JAX's devices, the models of robots, and whether pictures can be drawn."""
+    from slmk.toolbox.mujoco_rendering import mujoco_rendering
     from slmk_env_playground.checks import jax_devices, menagerie
 
-    return [jax_devices, menagerie]
+    return [jax_devices, menagerie, mujoco_rendering]
