@@ -16,6 +16,7 @@ from slmk.builtin import ConsoleConfig
 from slmk.builtin.console import Console
 from slmk.builtin.display import compact, duration, number, panel
 from slmk.builtin.progress import WINDOW, Progress
+from slmk.testing.toy_runs import toy_spec
 from slmk.trial import run as run_trial
 
 MANIFEST = {
@@ -191,7 +192,7 @@ def test_a_pipe_gets_plain_lines(tmp_path, capsys):
         console.report(row)
     console.report(train_row(10_000, 480.0, seed=1))
     console.finish(trial_summary([475.0, 485.0]))
-    (tmp_path / "report.html").touch()
+    console.show_files([("report", tmp_path / "report.html")])
     console.close()
     lines = [re.sub(r" +\S+ steps/s", "", line).rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[:9] == [
@@ -336,3 +337,52 @@ def test_reporters_are_closed_when_a_run_fails(tmp_path, capsys):
         run_trial(tmp_path / "toy.toml", out=tmp_path / "runs")
     assert len(list(tmp_path.glob("runs/toy/*/closed"))) == 1
     assert "time " not in capsys.readouterr().out
+
+
+LEAVES = '''
+from slmk import Component, ReporterConfig, hookimpl
+
+
+class PageConfig(ReporterConfig):
+    """None."""
+
+
+class Page:
+    scope = "trial"
+
+    def __init__(self, config, directory):
+        self.directory = directory
+
+    def start(self, run):
+        pass
+
+    def report(self, row):
+        pass
+
+    def finish(self, summary):
+        return self.directory / "a.page"
+
+
+class Seven(Page):
+    def finish(self, summary):
+        return 7
+
+
+@hookimpl
+def slmk_reporters():
+    names = ("pages", "Page"), ("seven", "Seven")
+    return [Component(name, PageConfig, f"leaves:{target}", "leaves something") for name, target in names]
+'''
+
+
+def test_what_reporters_leave_is_shown(tmp_path, capsys):
+    """Under their names, whatever comes first in the spec; one that leaves what is no path is switched off."""
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    spec = toy_spec()
+    names = ("pages", "seven", "console", "jsonl")
+    spec |= {"plugins": [*spec["plugins"], str(tmp_path / "leaves.py")], "reporter": [{"name": name} for name in names]}
+    directory = run_trial(spec, out=tmp_path / "runs").directory
+    out, log = capsys.readouterr()
+    assert out.splitlines()[-2:] == [f"run    {directory}", f"pages  {directory / 'a.page'}"]
+    assert "reporter switched off" in out + log
+    assert "seven" in out + log

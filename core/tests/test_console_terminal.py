@@ -23,6 +23,7 @@ MANIFEST = {
     "target": None,
 }
 SUMMARY = {
+    "env_steps": 10_000,
     "scores": {"final_return_ma": {"mean": 480.0, "std": 5.25, "iqm": 481.5, "ci95": [476.0, 485.5]}},
     "sessions": [{}, {}],
     "env_steps": 10_000,
@@ -55,6 +56,7 @@ try:
             console.report(row)
         console._live.refresh()
     console.finish(ending)
+    console.show_files([])
 finally:
     console.close()
 """

@@ -362,6 +362,14 @@ class AveragesRows(Writer):
         self.file.write(str(1 / self.rows))
 
 
+class BelievesToHaveWritten(Writer):
+    """Names a file that is not there."""
+
+    def finish(self, summary):
+        super().finish(summary)
+        return self.path.with_name("page.html")
+
+
 class InTurn:
     """A right launcher: one session after the other, in this process."""
 
@@ -511,6 +519,7 @@ BROKEN = {
         StartsAllOver: {"resume"},
         EatsRows: {"leaves_rows_alone"},
         AveragesRows: {"nothing_to_report"},
+        BelievesToHaveWritten: {"life"},
     },
     "launcher": {TellsNothing: {"runs_every_job"}, HushesErrors: {"passes_errors_on"}},
     "env": {

@@ -21,6 +21,8 @@ from slmk.config import Compile
 from slmk.env_info import EnvInfo
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
 
@@ -224,7 +226,9 @@ class Normalizer(Protocol):
 class Reporter(Protocol):
     """Consumes metrics rows. Isolated: one that raises is switched off with a warning; `slmk.RunError` ends the run.
 
-    One that holds files or connections may offer ``close()``, called last, also after an error.
+    One that holds files or connections may offer ``close()``, called last, also after an error. One that people look at
+    may offer ``show_files(files)``, called after every reporter's `finish` with what those left for people: pairs of a
+    reporter's name and a path.
     """
 
     scope: Literal["seed", "trial"]
@@ -238,8 +242,12 @@ class Reporter(Protocol):
         """One row: ``kind`` (``train``, ``eval`` or ``progress``), ``seed``, ``env_steps`` and metrics as numbers."""
         ...
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Called once at the end with the session's or the trial's summary."""
+    def finish(self, summary: Mapping[str, Any]) -> Path | None:
+        """Called once at the end with the session's or the trial's summary.
+
+        Returns a file or folder that it left for people to open, such as a page; None for none. The reporter
+        ``console`` says where those of the trial's reporters are.
+        """
         ...
 
 

@@ -5,7 +5,7 @@ But for a `RunError`, by which a reporter says that the run cannot do without wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -44,8 +44,11 @@ class Reporters:
         self._each(lambda reporter: reporter.report(row))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """See `slmk.protocols.Reporter.finish`."""
-        self._each(lambda reporter: reporter.finish(summary))
+        """See `slmk.protocols.Reporter.finish`; then let those that have a ``show_files()`` say what all have left."""
+        files: list[tuple[str, Path]] = []
+        for name, reporter in list(self._reporters.items()):
+            self._guard(name, partial(_finish, name, reporter, summary, files))
+        self._each(lambda reporter: _show_files(reporter, files))
 
     def close(self) -> None:
         """Let reporters that have a ``close()`` give back what they hold; after `finish`, and after an error too."""
@@ -66,7 +69,7 @@ class Reporters:
         except Exception as error:
             with suppress(Exception):
                 _close(self._reporters.pop(name, None))
-            log.warning("reporter switched off", reporter=name.split(".")[0], error=f"{type(error).__name__}: {error}")
+            log.warning("reporter switched off", reporter=_component(name), error=f"{type(error).__name__}: {error}")
 
 
 def _scope(name: str, target: object) -> str:
@@ -80,6 +83,22 @@ def _scope(name: str, target: object) -> str:
         message = f"the reporter '{name}' has the scope {scope!r}, expected a class variable that is 'seed' or 'trial'"
         raise PluginError(message)
     return str(scope)
+
+
+def _finish(name: str, reporter: Any, summary: Mapping[str, Any], files: list[tuple[str, Path]]) -> None:
+    left = reporter.finish(summary)
+    if left is not None:
+        files.append((_component(name), Path(left)))
+
+
+def _component(name: str) -> str:
+    """The component's name, of that by which a reporter is told from others of the same component."""
+    return name.rpartition(".")[0]
+
+
+def _show_files(reporter: Any, files: Sequence[tuple[str, Path]]) -> None:
+    if hasattr(reporter, "show_files"):
+        reporter.show_files(files)
 
 
 def _close(reporter: Any) -> None:

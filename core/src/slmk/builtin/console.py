@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
@@ -22,8 +22,6 @@ __all__ = ["Console"]
 
 REFRESHES: Final = 2
 """How often a second the panel is drawn."""
-REPORT: Final = "report.html"
-"""The page that the reporter ``report`` leaves in the run directory."""
 
 
 class Console:
@@ -36,7 +34,6 @@ class Console:
         self._sessions: dict[int, Progress] = {}
         self._shown: dict[int, float] = {}
         self._live: Live | None = None
-        self._finished = False
 
     def start(self, run: Mapping[str, Any]) -> None:
         """Say what begins, and open the panel if stdout is a terminal."""
@@ -68,7 +65,6 @@ class Console:
         from slmk.builtin.display import scores, verdict
 
         self._close_panel()
-        self._finished = True
         width = self._screen.width
         unfinished = [session for session in self._sessions.values() if not session.finished]
         if any(score["mean"] is not None for score in summary["scores"].values()):
@@ -78,20 +74,18 @@ class Console:
         if summary["target"] is not None:
             self._screen.print(verdict(summary, complete=not unfinished))
 
-    def close(self) -> None:
-        """Close the panel, also after an error; if the run is done, say where its files are.
-
-        Called after every reporter's `finish`, so that the report page is there by now.
-        """
+    def show_files(self, files: Sequence[tuple[str, Path]]) -> None:
+        """Say how long it took, and where the run directory and what reporters have left are."""
         from slmk.builtin.display import duration
 
+        width = max(len(name) for name in ("time", "run", *(name for name, _ in files)))
+        self._say(f"{'time':<{width}}  {duration(monotonic() - self._started)}")
+        for name, path in (("run", self.directory), *files):
+            self._say(f"{name:<{width}}  {path}", whole=True)
+
+    def close(self) -> None:
+        """Close the panel, also after an error."""
         self._close_panel()
-        if not self._finished:
-            return
-        self._say(f"time    {duration(monotonic() - self._started)}")
-        self._say(f"run     {self.directory}", whole=True)
-        if (page := self.directory / REPORT).exists():
-            self._say(f"report  {page}", whole=True)
 
     def _say(self, line: str, *, style: str | None = None, whole: bool = False) -> None:
         """Print a line, wrapped at words on a terminal, unless it is to stay `whole` as a path should."""

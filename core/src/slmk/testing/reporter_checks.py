@@ -43,9 +43,10 @@ def check_reporter_scope(subject: Subject) -> str:
 
 
 def check_reporter_life(subject: Subject) -> None:
-    """`start`, `report` for every kind of row, `finish` and `close` go through, and return nothing."""
+    """`start`, `report` for every kind of row, `finish` and `close` go through; what `finish` returns is there."""
     with _run_directory() as directory:
-        _report(subject, directory, _rows(directory))
+        left = _report(subject, directory, _rows(directory))
+        assert left is None or Path(left).exists(), f"finish returns {left}, where nothing is"
 
 
 def check_reporter_nothing_to_report(subject: Subject) -> None:
@@ -116,8 +117,8 @@ def _place(subject: Subject, directory: Path) -> Path:
     return session_directory(directory, 0) if subject.target().scope == "seed" else directory
 
 
-def _report(subject: Subject, directory: Path, rows: Rows, resume_from: int | None = None) -> None:
-    """The life of a reporter, from building to closing."""
+def _report(subject: Subject, directory: Path, rows: Rows, resume_from: int | None = None) -> Any:
+    """The life of a reporter, from building to closing. Returns what it left for people."""
     place = _place(subject, directory)
     of_session = {"seed": 0, "resume_from": resume_from} if place != directory else {}
     with redirect_stdout(io.StringIO()):
@@ -126,9 +127,12 @@ def _report(subject: Subject, directory: Path, rows: Rows, resume_from: int | No
         for row in rows:
             if row["kind"] != "progress" or place == directory:
                 reporter.report(row)
-        reporter.finish(json.loads((place / SUMMARY).read_text(encoding="utf-8")))
+        left = reporter.finish(json.loads((place / SUMMARY).read_text(encoding="utf-8")))
+        if hasattr(reporter, "show_files"):
+            reporter.show_files([] if left is None else [(subject.component.name, Path(left))])
         if hasattr(reporter, "close"):
             reporter.close()
+    return left
 
 
 def _rows(directory: Path) -> list[dict[str, Any]]:

@@ -282,6 +282,6 @@ def test_reporter_writes_the_page_when_a_trial_is_done(make_run: MakeRun) -> Non
     reporter = Report(ReportConfig(), run)
     reporter.start({})
     reporter.report({"kind": "progress", "seed": 0, "env_steps": 1})
-    reporter.finish({})
+    assert reporter.finish({}) == run / "report.html"
     assert (component.name, Report.scope) == ("report", "trial")
     assert "Target reached" in Page(run / "report.html").text

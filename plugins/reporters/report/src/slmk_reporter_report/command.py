@@ -18,8 +18,9 @@ __all__ = ["report"]
 def report(directories: tuple[Path, ...], output: Path | None) -> None:
     """Write the report page of one run or of several."""
     from slmk_reporter_report.page import build_report
+    from slmk_reporter_report.reporter import FILE
 
-    target = output or (directories[0] / "report.html" if len(directories) == 1 else Path("comparison.html"))
+    target = output or (directories[0] / FILE if len(directories) == 1 else Path("comparison.html"))
     try:
         build_report(directories, target)
     except OSError as error:

@@ -11,6 +11,7 @@ from slmk_reporter_report import ReportConfig
 __all__ = ["Report"]
 
 FILE = "report.html"
+"""The page of one run, in its directory."""
 
 
 class Report:
@@ -27,8 +28,10 @@ class Report:
     def report(self, row: Mapping[str, Any]) -> None:
         """Nothing: the rows are on the disk."""
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the page."""
+    def finish(self, summary: Mapping[str, Any]) -> Path:
+        """Write the page, and say where it is."""
         from slmk_reporter_report.page import build_report
 
-        build_report([self.directory], self.directory / FILE)
+        page = self.directory / FILE
+        build_report([self.directory], page)
+        return page
