@@ -25,6 +25,7 @@ from slmk.cli import COMMANDS, cli
 from slmk.component import KINDS, Component, Kind
 from slmk.config import Config, RunConfig, TargetConfig
 from slmk.registry import FIRST_PARTY_COMMANDS, Registry, get_registry
+from slmk.testing import imports
 
 DOCS: Final = Path(__file__).parent
 KERNEL: Final = Path(slmk.__file__).parent
@@ -103,7 +104,8 @@ def hooks_page() -> str:
     values = "\n".join(_class_part(module, name, level=3) for module, name in _VALUES)
     aliases = table(("Name", "Meaning"), [(f"`{name}`", _documented(module)[name]) for module, name in _ALIASES])
     intro = f"# Hooks and contract\n\n{HEAD}\n{markdown(inspect.getdoc(hookspecs))}\n"
-    return "\n".join([intro, *kinds, commands, checks, "## Values\n", values, "### Types\n", aliases])
+    public = f"## Public modules\n\n{markdown(_documented(imports)['DOCUMENTED_MODULES'])}\n\n{public_modules_table()}"
+    return "\n".join([intro, *kinds, commands, checks, "## Values\n", values, "### Types\n", aliases, public])
 
 
 def _kind_part(kind: Kind) -> str:
@@ -268,6 +270,12 @@ def modules_table() -> str:
     return table(("Module", "Subject"), rows)
 
 
+def public_modules_table() -> str:
+    """The first line of the docstring of each module from which plugins may import."""
+    rows = [(f"`{name}`", _first_line(_path(name))) for name in imports.DOCUMENTED_MODULES]
+    return table(("Module", "Subject"), rows)
+
+
 def _modules(folders: Iterable[Path]) -> Iterator[Path]:
     order: Callable[[Path], tuple[bool, str]] = lambda path: (path.stem != "__init__", path.stem)  # noqa: E731
     return (path for folder in folders for path in sorted(folder.glob("*.py"), key=order))
@@ -276,6 +284,12 @@ def _modules(folders: Iterable[Path]) -> Iterator[Path]:
 def _dotted(path: Path) -> str:
     parts = path.relative_to(KERNEL.parent).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
+
+
+def _path(module: str) -> Path:
+    """The file of a module of the kernel; the inverse of `_dotted`."""
+    path = KERNEL.parent.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def _first_line(path: Path) -> str:

@@ -7,7 +7,7 @@ import os
 __all__ = ["cores", "share_cores"]
 
 _processes = 1
-"""That divide the cores among them."""
+"""Number of processes that share this machine's cores."""
 
 
 def cores() -> int:

@@ -69,7 +69,7 @@ def play(
         env: the environments; they are reset.
         policy: actions for a batch of observations.
         recurrence: what the policy's networks remember.
-        episodes: how many; the environments left over in the last round are not counted.
+        episodes: how many; environment i plays ``shares(episodes, N)[i]`` of them, and further ones are ignored.
         seed: of the reset.
         each_step: called after every vector step, with the observation, the action and what came of it.
     """

@@ -49,7 +49,7 @@ class Adam:
 
 
 ADAM: Final = Adam()
-"""The constants of the paper."""
+"""Adam with the constants of its paper."""
 
 
 class FlatParameters:

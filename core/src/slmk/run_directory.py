@@ -22,7 +22,7 @@ SPEC: Final = "spec.toml"
 RESOLVED: Final = "resolved.toml"
 """The spec with every value and where it came from: what makes a directory that of a run."""
 MANIFEST: Final = "manifest.json"
-"""By which command, code and machine the run was made, with its seeds and its budget."""
+"""The command, code and machine by which the run was made, with its seeds and its budget."""
 SUMMARY: Final = "summary.json"
 """Scores: those of the trial in the run directory, those of one session in the session's."""
 METRICS: Final = "metrics.jsonl"
@@ -30,7 +30,7 @@ METRICS: Final = "metrics.jsonl"
 CHECKPOINTS: Final = "checkpoints"
 """The folder of checkpoints, in the session's directory."""
 SESSIONS: Final = "seed-*"
-"""What directories of sessions match."""
+"""The pattern of names of sessions' directories."""
 
 
 def session_directory(run: Path, seed: int) -> Path:

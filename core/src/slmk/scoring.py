@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Score", "score"]
 
 _UNUSED: Final = ("reporter=[]", "launcher={}")
-"""Sections without which it can do: their plugins need not be here."""
+"""Overrides that leave out the sections of a spec which an evaluation does not use: their plugins need not be here."""
 _RUN_KEYS: Final = (("run", "device"), ("run", "seed"))
 _USES: Final = "of a spec it uses env but for num_envs, run.device and run.seed; --episodes says how many"
 
@@ -102,7 +102,7 @@ def _refuse_idle(paths: Iterable[KeyPath]) -> None:
 
 
 def _replaced(config: EnvConfig) -> set[str]:
-    """The options that evaluation sets as it wants them, such as the scale of rewards; tables it only adds to."""
+    """Names of options that evaluation replaces, such as the scale of rewards; not of tables, to which it only adds."""
     played = config.for_evaluation(config.num_envs)
     found = ((name, getattr(config, name)) for name in type(config).model_fields)
     return {name for name, value in found if not isinstance(value, Mapping) and value != getattr(played, name)}

@@ -65,7 +65,7 @@ _REMADE: dict[str, Callable[[Any], Any]] = {
 """Kinds of which the state alone is enough. A dict is one of pairs where not all its keys are strings."""
 _NAMES: dict[type, str] = {np.ndarray: "array", tuple: "tuple", dict: "dict"}
 _NUMBERS = frozenset(map(np.dtype, ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8")))
-"""What tensors and files have too."""
+"""Types of numbers that numpy has in common with tensors and files."""
 
 
 def get_state(part: Any) -> State:

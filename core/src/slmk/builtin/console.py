@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Console"]
 
 REFRESHES: Final = 2
-"""How often a second the panel is drawn."""
+"""Drawings of the panel per second."""
 
 
 class Console:

@@ -93,7 +93,7 @@ class _Pool:
         self.waiting = list(enumerate(jobs))
         self.on_row = on_row
         self.free = [places[index % len(places)] for index in range(size)]
-        """Where further sessions can run."""
+        """Places (see `places_for`) where further sessions can run."""
         self.sharing = sharing
         """Sessions that divide the cores among them."""
         self.context = multiprocessing.get_context("spawn")
@@ -102,7 +102,7 @@ class _Pool:
         self.summaries: dict[int, Mapping[str, Any]] = {}
         self.error: BaseException | None = None
         self.signals: list[int] = []
-        """Those that the user sent."""
+        """Numbers of the signals that the user has sent."""
         self.passed_on = 0
 
     def run(self) -> list[Mapping[str, Any]]:

@@ -35,7 +35,7 @@ class Part(Generic[ConfigT]):
 
     component: Component
     config: ConfigT
-    """Of the type `component.config`, a subclass of the base of its kind."""
+    """The options, of the type `component.config`, a subclass of the base of its kind."""
 
     def resolved(self) -> dict[str, Any]:
         """The section of the spec with every value."""
@@ -49,9 +49,9 @@ class PolicyBlueprint:
     run: RunConfig
     algorithm: Part[AlgorithmConfig]
     networks: Mapping[str, Part[NetworkConfig]]
-    """By role."""
+    """The network of each role."""
     normalizers: Mapping[str, Part[NormalizerConfig]]
-    """By role; ``obs`` means observations."""
+    """The normalizer of each role; ``obs`` means observations."""
 
     def policy_sections(self) -> dict[str, Any]:
         """These sections as JSON types, for a checkpoint; `slmk.spec.load_policy_sections` is the inverse."""

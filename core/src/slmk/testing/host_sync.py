@@ -27,7 +27,7 @@ _OPERATIONS = {
     "aten::bincount",
 }
 _METHODS = {Tensor.tolist, Tensor.numpy, Tensor.cpu, Tensor.__array__, Tensor.__repr__, Tensor.__format__}
-"""On the CPU these dispatch nothing, or nothing that can be seen."""
+"""Methods that wait for the device, but on the CPU dispatch no operation by which that could be noticed."""
 
 
 @contextmanager

@@ -35,7 +35,11 @@ DOCUMENTED_MODULES = (
     "slmk.windows",
     "slmk.world",
 )
-"""Modules that plugins may import from, besides `slmk` itself, with what is below them."""
+"""Modules that plugins may import from, besides `slmk` itself, with the modules below them.
+
+They are part of the contract: the suite (`slmk check-plugin`) refuses imports of anything else of the kernel, and of
+names that begin with an underscore. The public names of `slmk` itself are in ``slmk.__all__``.
+"""
 
 
 def sources_of(module: str) -> list[Path]:

@@ -34,7 +34,7 @@ _NUM_ENVS = 16
 _VALUE_PATIENCE = 4
 """Values of 10 take more steps to learn than a choice does."""
 _MEASUREMENTS = 50
-"""How often, at most, a task is looked at whether it is solved."""
+"""The most often that a check looks whether its task is solved."""
 
 
 def check_algo_learns_bandit(subject: Subject) -> str:

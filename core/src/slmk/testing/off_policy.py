@@ -37,13 +37,13 @@ __all__ = [
 WIDTH = 4
 """Numbers in an observation, the group ``obs``."""
 DISCRETE = spaces.Discrete(3, start=2)
-"""Counted from 2, so that an action is never its own index."""
+"""Discrete actions that are counted from 2, so that none is its own index."""
 BOX = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([1.0, 10.0], np.float32))
-"""Two dimensions, neither of which is [−1, 1]."""
+"""Continuous actions in two dimensions, neither of which is [−1, 1]."""
 MakeNetwork = Callable[[str, Mapping[str, spaces.Space[Any]], Role, torch.Generator], nn.Module]
-"""From the name of a role, what the network reads, the role and a random stream."""
+"""Makes a network from the name of a role, the spaces of the groups that it reads, the role and a random stream."""
 distributions: Any = torch.distributions
-"""Without types, which torch does not give for them."""
+"""`torch.distributions` as Any, since torch gives no types for it."""
 
 
 def assemble(
@@ -211,7 +211,7 @@ class SoftPolicy:
             mask: the allowed actions (B, n), if not all.
         """
         self.action: Tensor | None = None
-        """In (−1, 1), (B, A), where it is continuous."""
+        """A continuous action (B, A), in (−1, 1); None where actions are discrete."""
         if isinstance(action_space, spaces.Discrete):
             logits = features if mask is None else features.masked_fill(~mask, -1e9)
             self.probability, self.log_prob = logits.softmax(-1), logits.log_softmax(-1)
@@ -242,7 +242,7 @@ class SoftReference:
         self.actor, self.critic = (in_float64(algorithm.model.networks[role]) for role in ("actor", "critic"))
         """Copies that take gradients."""
         self.target = in_float64(algorithm.target.networks["critic"]) if hasattr(algorithm, "target") else self.critic
-        """Of the critics that are bootstrapped from."""
+        """A copy of the critics that are bootstrapped from: the target networks, or else the critics themselves."""
         self.alpha = algorithm.actor.temperature().item()
 
     def policy(self, features: Tensor, obs: Obs, noise: Tensor) -> SoftPolicy:

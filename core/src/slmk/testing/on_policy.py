@@ -39,7 +39,7 @@ ENVS = 3
 WIDTH = 4
 """Numbers in an observation, the group ``obs``."""
 distributions: Any = torch.distributions
-"""Without types, which torch does not give for them."""
+"""`torch.distributions` as Any, since torch gives no types for it."""
 
 
 class OnPolicy(Protocol):

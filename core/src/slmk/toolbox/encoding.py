@@ -18,7 +18,7 @@ from slmk.errors import Problem, SpecError
 __all__ = ["WHITE", "Encode", "are_full_bytes", "encoder"]
 
 Encode = Callable[[Tensor], Tensor]
-"""From one group (*batch, *shape) to (*batch, width) float32."""
+"""Makes vectors (*batch, width) float32 of one group (*batch, *shape)."""
 WHITE: Final = 255
 """The largest byte, which becomes 1."""
 

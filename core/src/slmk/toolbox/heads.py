@@ -20,9 +20,9 @@ from slmk.toolbox.distributions import Bernoulli, Categorical, Distribution, Mul
 __all__ = ["ActionHead", "action_head", "head_outputs"]
 
 MIN_STD = 1e-3
-"""Added to standard deviations that a network gives, as in Brax."""
+"""Number that is added to standard deviations which a network gives, as in Brax."""
 LOG_STD_RANGE = (-20.0, 2.0)
-"""Of ``tanh_clamped``; the clamp of the SAC authors' own code."""
+"""Bounds of log σ in the head ``tanh_clamped``: those of the SAC authors' own code."""
 
 
 class ActionHead(nn.Module, ABC):

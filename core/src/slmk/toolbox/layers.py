@@ -22,7 +22,7 @@ ACTIVATIONS: Final[dict[Activation, Callable[[Tensor], Tensor]]] = {
     "swish": F.silu,
     "gelu": F.gelu,
 }
-"""By name. They may write to their argument."""
+"""Activation functions by name. They may write to their argument."""
 SPREAD: Final[dict[Init, float]] = {"lecun_uniform": 3.0, "kaiming_uniform": 6.0, "pytorch": 1.0}
 """k of the uniform schemes, which draw weights from ±√(k / inputs)."""
 

@@ -12,7 +12,7 @@ __all__ = ["mujoco_warnings_logged"]
 
 _log = structlog.get_logger()
 _said: Final[set[str]] = set()
-"""By this process; MuJoCo has one handler of warnings for all models."""
+"""Warnings that this process has logged; MuJoCo has one handler of warnings for all models."""
 
 
 @contextmanager

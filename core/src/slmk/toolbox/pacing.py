@@ -31,7 +31,7 @@ class Pace:
             env_steps: the run's budget, over all processes; 0 if unknown, and then there is no warm-up.
         """
         self.transitions = options.horizon * num_envs
-        """New ones at each call of ``learn``."""
+        """New transitions at each call of ``learn``."""
         self.steps = int(options.utd_ratio * max(0, env_steps - options.learning_starts) / world.size())
         """Gradient steps of this process in the whole run, about."""
         self._per_learn = options.utd_ratio * self.transitions

@@ -52,11 +52,11 @@ class Candidates:
     """K actions of a policy at each element of the batch."""
 
     inputs: Obs
-    """What critics are told of them besides observations."""
+    """What critics read of the actions besides observations."""
     probability: Tensor
-    """Their weights in an expectation, (*batch, K)."""
+    """Weights of the actions in an expectation, (*batch, K)."""
     log_prob: Tensor
-    """log π of each, (*batch, K)."""
+    """log π of each action, (*batch, K)."""
 
     def expectation(self, q: Tensor) -> Tensor:
         """E Q(s, a) for `q` (*batch, K); (*batch,)."""

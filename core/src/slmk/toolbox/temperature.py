@@ -12,7 +12,7 @@ from torch import Tensor, nn
 __all__ = ["DISCRETE_SHARE", "Temperature", "target_entropy", "temperature_loss"]
 
 DISCRETE_SHARE = 0.3
-"""Of the entropy log n that a uniform choice among n actions has; see `target_entropy`."""
+"""The target entropy as a share of log n, the entropy of a uniform choice among n actions; see `target_entropy`."""
 
 
 class Temperature(nn.Module):

@@ -28,7 +28,7 @@ class ValueHead:
     """From features to the value of each of n actions; actions are counted from 0 here, from `start` outside."""
 
     actions: int
-    """n."""
+    """Number of actions, n."""
     start: int = 0
     dueling: bool = False
     """Whether the first feature is the state's value and the others are advantages over it."""

@@ -17,7 +17,7 @@ __all__ = ["MANY", "bytes_per_env"]
 MANY = 64
 """Environments from which on memory is measured before they are made."""
 SAMPLE = 8
-"""Environments that are made for that."""
+"""Environments that are made to measure their memory."""
 
 
 def bytes_per_env(config: EnvPoolConfig) -> float:

@@ -23,7 +23,7 @@ class Simulator(Protocol):
     """What is used of a manager-based environment, as of ``mjlab.envs.ManagerBasedRlEnv``."""
 
     cfg: Any
-    """Its config; ``is_finite_horizon`` says that time limits belong to the task."""
+    """The environment's config; ``is_finite_horizon`` says that time limits belong to the task."""
     single_action_space: Any
     """The action space of one environment, with ``shape``, ``low`` and ``high``."""
 
@@ -61,7 +61,7 @@ class Adapter:
         self._clip = clip_actions
         self._finite = bool(getattr(simulator.cfg, "is_finite_horizon", False))
         self.means = Means(device)
-        """Of what was logged."""
+        """Means of the figures that the simulator has logged."""
         self.observation_spaces = {name: space_of(x) for name, x in flat(simulator.reset()[0]).items()}
         """The space of each group."""
         self.action_space = _action_space(simulator.single_action_space, clip_actions)

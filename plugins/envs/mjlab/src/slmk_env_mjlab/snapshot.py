@@ -29,7 +29,7 @@ from slmk.errors import CheckpointError
 __all__ = ["restore", "snapshot"]
 
 _OPAQUE = (Simulation, WarpBridge, Enum, PurePath, FunctionType, MethodType, ModuleType, type, torch.device, wp.Device)
-"""Not walked into: the physics, which is taken care of by itself, and what cannot change."""
+"""Types of objects that are not walked into: the physics, which is taken care of by itself, and what cannot change."""
 _FOREIGN = ("mujoco", "mujoco_warp", "warp")
 """Packages whose objects are handles of their libraries."""
 _HELD = (wp.float32, wp.int32, wp.bool, wp.uint8)
@@ -37,8 +37,8 @@ _HELD = (wp.float32, wp.int32, wp.bool, wp.uint8)
 _FOLLOWING = ("cam_pos0", "cam_poscom0", "cam_mat0", "light_pos0", "light_poscom0", "light_dir0")
 """Fields of the model that `mujoco_warp.set_const` computes from others, though all environments share them."""
 _ISLANDS = ("island_", "map_", "nidof", "nisland", "tree_island", "dof_island", "efc_island")
-"""How names of arrays begin that say which constraints hang together: made anew by a step that needs them, and else
-never written at all."""
+"""Beginnings of names of arrays that say which constraints hang together: made anew by a step that needs them, and
+else never written at all."""
 _FORGOTTEN = {"extras", "obs_buf", "_obs_buffer", "reward_buf", "reset_buf", "reset_terminated", "reset_time_outs"}
 """Attributes that every step writes before anything reads them."""
 

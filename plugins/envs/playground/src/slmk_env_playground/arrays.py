@@ -47,9 +47,9 @@ class Packing:
         leaves, self._tree = jax.tree.flatten(like)
         self._types = list(dict.fromkeys(leaf.dtype for leaf in leaves))
         self._sizes: list[list[int]] = [[] for _ in self._types]
-        """Of the arrays in each flat one."""
+        """Sizes of the arrays that lie in each flat one."""
         self._places = []
-        """For each array: the flat one, its number there, and its shape."""
+        """Place of each array of the tree: the flat array, its number there, and its shape."""
         for leaf in leaves:
             flat = self._types.index(leaf.dtype)
             self._places.append((flat, len(self._sizes[flat]), leaf.shape))

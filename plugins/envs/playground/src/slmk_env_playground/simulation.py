@@ -43,7 +43,7 @@ class Carry(NamedTuple):
     """The state of N environments and what it takes to go on with them and to restart them."""
 
     state: Leaves
-    """Of `Simulation.state_of`. A step takes the memory of the one that it is given."""
+    """The simulator's state, by `Simulation.state_of`. A step takes over the memory of the one that it is given."""
     steps: jax.Array
     """Steps of the policy in each running episode, (N,) int32."""
     pool: Leaves
@@ -97,7 +97,7 @@ class Simulation:
         self.chunks = chunks * self._choices
         """Parts in which the pool is renewed."""
         self.pool_size = self._rows_of_choice * self._choices
-        """P."""
+        """States in the pool, P."""
         self._action_repeat = action_repeat
         self._physics = None if randomizer is None else Physics(env, randomizer, self._rows_of_choice)
         keys = jax.ShapeDtypeStruct((num_envs, 2), np.uint32)

@@ -19,7 +19,7 @@ class PrioritizedConfig(ReplayConfig):
     beta: FractionSchedule = Linear(start=0.4, end=1.0)
     """Exponent β of importance weights: 0 for none, 1 to undo the bias that prioritization brings."""
     epsilon: Positive = 1e-6
-    """Added to errors, so that none is never drawn again. In units of the error."""
+    """Number added to errors, so that no transition is never drawn again. In units of the error."""
 
 
 @hookimpl

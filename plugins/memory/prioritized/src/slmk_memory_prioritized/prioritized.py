@@ -36,7 +36,7 @@ class Prioritized:
         self._lead = config.burn_in * env.num_envs
         """Numbers from the first step of a sequence to the first that counts, unless an episode begins with it."""
         self._tree = SumTree(self._replay.rows, env.device)
-        """Of pᵢ^α by row of the ring; 0 in rows that cannot be drawn."""
+        """Tree of pᵢ^α by row of the ring; 0 in rows that cannot be drawn."""
         self._highest = torch.ones((), dtype=torch.float64, device=env.device)
         """The highest pᵢ^α so far; 1 before there is an error."""
         self._known = range(0)

@@ -36,10 +36,10 @@ class SumTree:
         """Where each leaf ends within its block, if all lie side by side; infinitely far where only zeros follow."""
         self._sums = torch.zeros(blocks, dtype=torch.float64, device=device)
         self._edges = torch.zeros(blocks + 1, dtype=torch.float64, device=device)
-        """Where blocks begin and end."""
+        """Ends of the blocks in the sum of all leaves; the first entry is 0, where the first block begins."""
         self._block_ends, self._total = self._edges[1:], self._edges[-1]
         self._parts = torch.zeros(0, dtype=torch.float64, device=device)
-        """0, 1, 2, … as far as they were needed last."""
+        """The numbers 0, 1, 2, …, as many as were drawn last."""
 
     @property
     def values(self) -> Tensor:

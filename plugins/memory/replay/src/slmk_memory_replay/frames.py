@@ -88,7 +88,10 @@ class Stacked:
         self._starts.load_state_dict(state)
 
     def _stack(self, row: Tensor, oldest: int, first: int) -> Tensor:
-        """The frames of k steps of an episode, of which the transition in `row` (B,) is number −`first`."""
+        """The frames of k successive steps (B, k, *frame), the first of them `first` steps after the rows `row` (B,).
+
+        Before an episode there is its padding.
+        """
         offset = torch.arange(first, first + self._frames, device=row.device)
         rows = (row.unsqueeze(-1) + offset * self._num_envs) % self._size
         frames = self.column.read(rows.flatten())

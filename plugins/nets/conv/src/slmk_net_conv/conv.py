@@ -34,7 +34,7 @@ POOL = 2
 @dataclass(frozen=True, slots=True)
 class _Convolution:
     name: str
-    """Of its parameters."""
+    """Name of the layer's parameters."""
     stride: int
     padding: tuple[int, int, int, int]
     """Zeros at the left, right, top and bottom."""

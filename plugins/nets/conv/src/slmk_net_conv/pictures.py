@@ -27,7 +27,7 @@ class Picture:
     height: int
     width: int
     planes: Callable[[Tensor], Tensor]
-    """From rows (R, *shape) to (R, channels, height, width) float32; bytes up to 255 become numbers from 0 to 1."""
+    """Makes (R, channels, height, width) float32 of rows (R, *shape); bytes up to 255 become numbers from 0 to 1."""
 
 
 def picture(space: spaces.Space[Any]) -> Picture | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 __all__ = ["Dropout"]
 
 WORD: Final = 0xFFFFFFFF
-"""32 bits."""
+"""The largest number of 32 bits."""
 
 
 class Dropout(nn.Module):

@@ -22,7 +22,7 @@ __all__ = ["BatchNorm", "BatchRenorm", "LayerNorm", "Norm", "norm"]
 SCALE_LIMIT: Final = 3.0
 """r_max of batch renormalisation: Ioffe (2017), section 3; kept by CrossQ's authors."""
 SHIFT_LIMIT: Final = 5.0
-"""d_max, from the same places."""
+"""d_max of batch renormalisation, from the same places as r_max."""
 
 
 class Norm(nn.Module, ABC):

@@ -24,7 +24,8 @@ class Cell:
     """A kind of cell, of any width H."""
 
     step: Callable[[Tensor, Tensor, Tensor], Tensor]
-    """From what the inputs and h give to each gate (…, gates · H), and the carry (…, states · H), to the next carry."""
+    """Gives the next carry, from what the inputs and what h give to each gate, both (…, gates · H), and from the carry
+    (…, states · H)."""
     gates: int
     states: int
     forget: int | None = None

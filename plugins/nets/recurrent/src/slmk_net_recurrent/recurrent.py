@@ -27,7 +27,7 @@ Weights = Mapping[str, Tensor]
 Encoders = tuple[tuple[str, Encode], ...]
 """Groups by name, in order, and how each becomes a vector."""
 Names = tuple[str, str]
-"""Of the weight and the bias of a layer."""
+"""Names of the weight and of the bias of a layer."""
 
 
 class Recurrent(nn.Module):
