@@ -26,7 +26,6 @@ SUMMARY = {
     "env_steps": 10_000,
     "scores": {"final_return_ma": {"mean": 480.0, "std": 5.25, "iqm": 481.5, "ci95": [476.0, 485.5]}},
     "sessions": [{}, {}],
-    "env_steps": 10_000,
     "target": {"metric": "final_return_ma", "score": 475.0, "source": "Gymnasium", "value": 480.0, "reached": True},
 }
 
