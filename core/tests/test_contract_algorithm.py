@@ -6,13 +6,14 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from slmk import Act, AlgorithmConfig, Component, Learner, Problem, Role, SpecError, hookimpl
-from slmk.config import Fraction, PositiveInt
+from slmk import Act, Adam, AlgorithmConfig, Component, Learner, Problem, Role, SpecError, hookimpl
+from slmk.config import Fraction, Positive, PositiveInt, Schedule
 from slmk.registry import Registry
 from slmk.state import get_state, set_state
 from slmk.testing import AlgorithmContract, Subject, check_subject, checks_of
 from slmk.toolbox.advantages import gae
 from slmk.toolbox.heads import action_head, head_outputs
+from slmk.toolbox.schedules import at
 
 OPTIONS = {"horizon": 8}
 
@@ -28,6 +29,10 @@ class ActorCriticConfig(AlgorithmConfig):
     """Vector steps per rollout."""
     gamma: Fraction = 0.9
     """Discount per step."""
+    lr: Schedule = 1e-2
+    """Learning rate."""
+    max_grad_norm: Positive = 100.0
+    """Gradients are clipped to this norm."""
 
 
 class ActorCritic:
@@ -40,7 +45,10 @@ class ActorCritic:
     def __init__(self, config, env, parts):
         self.config, self.horizon, self.generator, self.model = config, config.horizon, parts.generator, parts.model
         self.head = action_head(env.action_space)
-        self.learner = Learner(self.modules(), self.loss)
+        self.learner = Learner(self.modules(), self.loss, optimiser=self.optimiser())
+
+    def optimiser(self):
+        return Adam(max_grad_norm=self.config.max_grad_norm)
 
     def modules(self):
         return {"model": self.model, "head": self.head}
@@ -59,9 +67,12 @@ class ActorCritic:
         with torch.no_grad():
             advantage, returns = self.advantages(rollout, self.value(rollout.obs), self.value(rollout.next_obs))
         advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-3)
-        self.learner.step(rollout.obs, rollout.extras["raw"], advantage, returns, lr=1e-2)
-        self.model.observe(rollout.obs)
+        self.learner.step(rollout.obs, rollout.extras["raw"], advantage, returns, lr=at(self.config.lr, progress))
+        self.observe(rollout)
         return self.learner.metrics()
+
+    def observe(self, rollout):
+        self.model.observe(rollout.obs)
 
     def advantages(self, rollout, value, next_value):
         return gae(rollout.reward, value, next_value, rollout.terminated, rollout.truncated, self.config.gamma, 0.9)
@@ -102,6 +113,42 @@ class LeaksAcrossCuts(ActorCritic):
         following = torch.cat([value[1:], next_value[-1:]])
         never = torch.zeros_like(rollout.truncated)
         return gae(rollout.reward, value, following, rollout.terminated, never, self.config.gamma, 0.9)
+
+
+class NeverObserves(ActorCritic):
+    """Has a normalizer of observations, and forgets to tell it of any."""
+
+    def observe(self, rollout):
+        pass
+
+
+class ObservesWhatFollows(ActorCritic):
+    """Counts what came of the actions, rather than what they were chosen by."""
+
+    def observe(self, rollout):
+        self.model.observe(rollout.next_obs)
+
+
+class ObservesTwice(ActorCritic):
+    """Counts the observations when it acts, and once more when it learns."""
+
+    def act(self, obs, progress):
+        self.model.observe(obs)
+        return super().act(obs, progress)
+
+
+class IgnoresProgress(ActorCritic):
+    """Learns as at the beginning of the run."""
+
+    def learn(self, memory, progress):
+        return super().learn(memory, 0.0)
+
+
+class NeverClips(ActorCritic):
+    """Keeps an option from the optimiser."""
+
+    def optimiser(self):
+        return Adam()
 
 
 class ExploresAtEvaluation(ActorCritic):
@@ -232,6 +279,11 @@ BROKEN = {
     ForgetsItsStream: {"exact_resume", "recurrent_networks"},
     TakesCutsForEnds: {"learns_value_beyond_time_limit", "learns_value_of_own_episode"},
     LeaksAcrossCuts: {"learns_value_of_own_episode"},
+    NeverObserves: {"normalizers", "observation_statistics"},
+    ObservesWhatFollows: {"observation_statistics"},
+    ObservesTwice: {"observation_statistics"},
+    IgnoresProgress: {"schedules"},
+    NeverClips: {"optimiser_options"},
     ExploresAtEvaluation: {"policy"},
     MovesStatisticsAtEvaluation: {"policy"},
     ReadsMetricsBack: {"metrics", "no_host_sync"},
@@ -243,7 +295,7 @@ BROKEN = {
     HasDeadParameters: {"every_parameter_learns", "recurrent_networks"},
     LearnsInSecret: {"every_parameter_learns", "recurrent_networks"},
     LearnsLessOften: {"action_spaces", "observation_groups", "recurrent_networks"},
-    UsesGlobalRandomness: {"random_streams", "exact_resume", "recurrent_networks", "policy"},
+    UsesGlobalRandomness: {"random_streams", "exact_resume", "recurrent_networks", "policy", "schedules"},
     CountsFromZero: {"action_spaces", "mask"},
     CrashesOnBits: {"action_spaces", "mask", "every_parameter_learns", "recurrent_networks"},
 }

@@ -166,7 +166,10 @@ class AlgorithmConfig(Config):
     roles: ClassVar[tuple[str, ...]] = ()
     """Names of the networks it needs: the tables ``[network.<role>]``."""
     normalizers: ClassVar[tuple[str, ...]] = ()
-    """Names of the normalizers it can use: the tables ``[normalizer.<role>]``; ``obs`` means observations."""
+    """Names of the normalizers it can use: the tables ``[normalizer.<role>]``; ``obs`` means observations.
+
+    The algorithm moves the statistics; by `Model.observe` those of observations, of which each acted on counts once.
+    """
     windowed: ClassVar[bool] = True
     """Whether rollouts are cut into the windows of recurrent networks, rather than into segments of its own."""
     deterministic_policy: ClassVar[bool] = True

@@ -1,4 +1,7 @@
-"""Checks of the promises that every algorithm makes, one function per promise; `learning_checks` has the toy tasks."""
+"""Checks of the promises that every algorithm makes, one function per promise.
+
+Further ones are in `wiring_checks` and `learning_checks`.
+"""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from slmk.testing.normalizer_checks import NORMALIZER_CHECKS
 from slmk.testing.report import Outcome, Report
 from slmk.testing.reporter_checks import REPORTER_CHECKS
 from slmk.testing.subject import Skip, Subject
+from slmk.testing.wiring_checks import WIRING_CHECKS
 
 __all__ = ["Check", "check", "check_subject", "checks_of", "run_check"]
 
@@ -124,7 +125,7 @@ def _one_thread() -> Iterator[None]:
 
 _CHECKS: Mapping[str, tuple[Check, ...]] = {
     "env": ENV_CHECKS,
-    "algo": (*ALGORITHM_CHECKS, *LEARNING_CHECKS),
+    "algo": (*ALGORITHM_CHECKS, *WIRING_CHECKS, *LEARNING_CHECKS),
     "net": NETWORK_CHECKS,
     "memory": MEMORY_CHECKS,
     "normalizer": NORMALIZER_CHECKS,
