@@ -185,12 +185,14 @@ def test_every_third_step_trains_the_actor():
     assert [error.shape for error in memory.told] == [(B,)] * 7
 
 
-def test_moments_forget_half():
-    """β₁ is ½ for actor and critics, whose first moment is half the gradient after one step, and 0.9 for log α."""
-    algorithm = crossq(policy_delay=1)
+@pytest.mark.parametrize(("options", "forgotten"), [({}, 0.5), ({"adam_beta1": 0.75}, 0.25)])
+def test_moments_forget_half(options, forgotten):
+    """β₁ is ½ for actor and critics, or what it is set to: after one step their first moment is that much less than
+    the gradient. For log α it is 0.9."""
+    algorithm = crossq(policy_delay=1, **options)
     metrics = algorithm.learn(Fixed(sample()), 0.0)
     state = algorithm.learner.state_dict()["objectives"]
-    for name, share in (("critic", 0.5), ("actor", 0.5), ("temperature", 0.1)):
+    for name, share in (("critic", forgotten), ("actor", forgotten), ("temperature", 0.1)):
         norm = metrics[f"update/{name}_grad_norm"].item()
         assert state[name]["first_moment"].norm().item() == pytest.approx(share * norm, rel=1e-4)
 

@@ -137,15 +137,6 @@ def test_gradient_steps_per_transition(num_envs, utd_ratio):
         assert algorithm.learner.updates == math.floor(utd_ratio * 3 * num_envs * calls)
 
 
-def test_samples_are_asked_for_and_answered():
-    """The memory is told batch size, discount, steps and progress, and gets back the mean absolute error of each."""
-    algorithm = sac(n_step=3, gamma=0.9, num_envs=1)
-    memory = Fixed(random_sample(BOX))
-    algorithm.learn(memory, 0.25)
-    assert memory.asked == [{"batch_size": B, "gamma": 0.9, "n_step": 3, "progress": 0.25}]
-    assert [error.shape for error in memory.told] == [(B,)]
-
-
 def test_warm_up_acts_at_random_and_does_not_learn():
     """Up to 50 of 100 steps actions fill their whole range and nothing is learned; then the policy acts."""
     check_warm_up(sac(num_envs=1000, env_steps=100, learning_starts=50, utd_ratio=0.001))
