@@ -173,6 +173,19 @@ def test_a_target_follows_what_is_trained_of_a_network(frozen, compile):
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), target.parameters(), strict=True))
 
 
+def test_a_target_has_the_statistics_of_its_network():
+    """What batch normalisation has gathered in training is copied, while weights follow by a share."""
+    source = nn.BatchNorm1d(3)
+    target = deepcopy(source).requires_grad_(False)
+    objective = Objective(lambda x: (source(x).square().mean(), {}), [source])
+    learner = Learner({"source": source, "target": target}, {"x": objective}, averages=[Average(target, source, TAU)])
+    learner.step(torch.randn(16, 3, generator=torch.Generator().manual_seed(0)) + 5, lr=0.1)
+    assert source.running_mean.min() > 0.1
+    assert torch.equal(target.running_mean, source.running_mean)
+    assert torch.equal(target.running_var, source.running_var)
+    torch.testing.assert_close(target.weight, 1 + TAU * (source.weight - 1))
+
+
 @pytest.mark.parametrize(("broken", "choice"), [(["b"], "compiled"), (["a"], "compiled"), (["a", "b"], "eager")])
 def test_in_a_world_only_a_gradient_that_cannot_be_compiled_is_eager(broken, choice, monkeypatch):
     """There each gradient is compiled by itself: one that fails does not have another objective step twice."""

@@ -1,4 +1,4 @@
-"""Which evaluation the loop takes for the best, and which has no score."""
+"""Whom the loop evaluates and which evaluation it takes for the best; which episodes count, and which has no score."""
 
 import math
 
@@ -53,6 +53,14 @@ def test_an_evaluation_that_is_not_finite_is_never_the_best(means, best, tmp_pat
     assert checkpoints.best() == tmp_path / f"{STEPS * (best or len(means)):012d}"
 
 
+def test_the_policy_is_evaluated_and_not_how_it_explores(tmp_path):
+    """Evaluations are told the algorithm's policy, and after how many steps."""
+    run, told = run_evaluated_as(1.0, 2.0), []
+    run.evaluator = lambda *given: told.append(given) or Episodes((1.0,), (1,))
+    train(run, Checkpoints(tmp_path), lambda row: None)
+    assert told == [(run.algorithm.policy, STEPS), (run.algorithm.policy, 2 * STEPS)]
+
+
 def test_a_best_that_was_stored_as_nan_is_none(tmp_path):
     """A run that was saved so goes on as if it never had been evaluated."""
     saved, resumed = run_evaluated_as(1.0), run_evaluated_as(1.0)
@@ -75,16 +83,27 @@ def test_an_episode_of_actions_that_are_no_numbers_has_no_return(action, expecte
 def test_an_episode_that_nothing_ends_is_the_last_of_its_environment(monkeypatch):
     """What follows where it was cut has no beginning, and is counted as none: there are fewer episodes instead."""
     monkeypatch.setattr(evaluation, "MAX_EPISODE_STEPS", 4)
-    played = play(OneGoesOn(), lambda obs: torch.zeros(2, 1), Recurrence(Model({}, {}, {})), 6, seed=0)
+    played = play(Lenient(lengths=(3, 1000)), lambda obs: torch.zeros(2, 1), Recurrence(Model({}, {}, {})), 6, seed=0)
     assert played.lengths == (3, 3, 3, 4)
     assert played.returns == (3.0, 3.0, 3.0, 4.0)
     assert played.as_row()["eval/episodes"] == 4
+
+
+def test_every_environment_plays_its_share():
+    """Short episodes end more often, and count no more than others: of four, two pay 0 in 1 step and two 3 in 3."""
+    env = Lenient(lengths=(1, 3), rewards=(0.0, 1.0))
+    played = play(env, lambda obs: torch.zeros(2, 1), Recurrence(Model({}, {}, {})), 4, seed=0)
+    assert played.returns == (0.0, 0.0, 3.0, 3.0)
+    assert played.lengths == (1, 1, 3, 3)
 
 
 class Lenient:
     """Two environments whose episodes have three steps and a reward of 1 in each, whatever the action is."""
 
     info = EnvInfo(2, {"obs": spaces.Box(-1, 1, (1,))}, spaces.Box(-1, 1, (1,)), torch.device("cpu"))
+
+    def __init__(self, lengths=(3, 3), rewards=(1.0, 1.0)):
+        self.lengths, self.rewards = torch.tensor(lengths), torch.tensor(rewards)
 
     def reset(self, seed=None):
         self.steps = 0
@@ -94,14 +113,4 @@ class Lenient:
         self.steps += 1
         no = torch.zeros(2, dtype=torch.bool)
         obs = {"obs": torch.zeros(2, 1)}
-        return Step(obs, obs, torch.ones(2), no, no if self.steps < 3 else ~no)
-
-
-class OneGoesOn(Lenient):
-    """The episodes of the second environment never end."""
-
-    def step(self, action):
-        self.steps += 1
-        no = torch.zeros(2, dtype=torch.bool)
-        obs = {"obs": torch.zeros(2, 1)}
-        return Step(obs, obs, torch.ones(2), no, torch.tensor([self.steps % 3 == 0, False]))
+        return Step(obs, obs, self.rewards, no, self.steps % self.lengths == 0)

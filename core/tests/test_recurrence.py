@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from slmk.batch import Step
+from slmk.builtin import RunningConfig
+from slmk.builtin.running import Running
 from slmk.evaluation import play
 from slmk.model import Model
 from slmk.recurrence import Recurrence
@@ -154,6 +156,15 @@ def test_a_target_network_reads_the_memory_of_its_role():
     target = Model({"q": Sum()}, {"q": ("obs",)}, {}).target("q")
     obs = {**numbers(1), "carry/q": torch.tensor([[5.0]]), "first": FALSE}
     assert target("q", obs).tolist() == [[6.0]]
+
+
+def test_a_target_network_sees_observations_as_the_trained_one_does():
+    """Behind the same statistics, which may have moved since: 120 is 2 deviations above the mean of 90 and 110."""
+    statistics = Running(RunningConfig(), (1,))
+    model = Model({"q": Flat()}, {"q": ("obs",)}, {"obs": statistics})
+    target = model.target("q")
+    statistics.update(torch.tensor([[90.0], [110.0]]))
+    assert model("q", numbers(120)).item() == target("q", numbers(120)).item() == pytest.approx(2.0)
 
 
 def test_evaluation_remembers_within_episodes_only():
