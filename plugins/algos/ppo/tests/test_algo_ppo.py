@@ -134,6 +134,16 @@ def test_target_kl_ends_the_epochs_early():
     assert free.learner.updates == 20
 
 
+@pytest.mark.parametrize(("share", "updates"), [(1.1, 4), (0.9, 2)])
+def test_target_kl_is_compared_with_the_mean_of_a_pass(share, updates):
+    """The first minibatch has a KL of 0 and the second twice the mean, to which a target just above or below is set."""
+    measured = ppo(epochs=1, lr=1e-3)
+    mean = measured.learn(Once(random_rollout(measured)), 0.0)["policy/kl"].item()
+    bounded = ppo(epochs=2, lr=1e-3, target_kl=share * mean)
+    bounded.learn(Once(random_rollout(bounded)), 0.0)
+    assert bounded.learner.updates == updates
+
+
 def test_rollout_must_split_into_minibatches():
     """A rollout of 2048 × 3 transitions does not split into 5 parts: a problem at `minibatches`."""
     config = PPOConfig(minibatches=5)

@@ -134,6 +134,18 @@ def test_standardised_by_hand():
     torch.testing.assert_close(weighted_standardised(returns, weight)[:2], torch.tensor([-1.0, 1.0]))
 
 
+def test_returns_are_standardised_among_those_that_count():
+    """The returns of finished steps have mean 0 and deviation 1, whatever those are that still wait."""
+    algorithm = reinforce(normalize_return=True)
+    episodes = Episodes(algorithm, LENGTHS)
+    algorithm.prepare(episodes.take())
+    data = algorithm.prepare(episodes.take())
+    counted = data["returns"][data["weight"] == 1]
+    assert 1 < len(counted) < len(data["weight"])
+    assert counted.mean().item() == pytest.approx(0.0, abs=1e-6)
+    assert counted.std(correction=0).item() == pytest.approx(1.0, rel=1e-5)
+
+
 def test_without_an_ended_episode_nothing_is_learned():
     """In the first update, while all episodes still run, loss and gradients are 0."""
     algorithm = reinforce(normalize_return=True)

@@ -203,6 +203,19 @@ def test_rewards_are_scaled():
     torch.testing.assert_close(found.double(), experience.reward.double() / spread, rtol=1e-5, atol=1e-6)
 
 
+def test_rewards_are_scaled_by_returns_within_episodes():
+    """Returns so far, discounted by γ alone, begin anew where an episode ended, whichever way it did."""
+    statistics, experience = Running(RunningConfig(), ()), rollout()
+    assert experience.terminated[:-1].any()
+    assert experience.truncated[:-1].any()
+    sarsa(normalizers={"reward": statistics}, gamma=0.9, lam=0.5).prepare(experience, 0.5)
+    so_far, running = [], torch.zeros(N)
+    for reward, done in zip(experience.reward, experience.terminated | experience.truncated, strict=True):
+        so_far.append(reward + 0.9 * running)
+        running = so_far[-1] * ~done
+    assert statistics.variance.item() == pytest.approx(torch.stack(so_far).double().var(correction=0).item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("length", [2, 3])
 def test_windows_change_nothing_for_networks_without_memory(length):
     """The loss of a rollout is the same for windows of any length as for single transitions."""

@@ -114,7 +114,7 @@ def test_a_cut_episode_is_remembered_with_what_was_to_come():
 
 
 def test_gains_are_in_units_of_reward_whatever_the_critic_puts_out():
-    """With returns normalised by mean 100 and deviation 10, a return of 120 gains 20 − 10 · output."""
+    """With returns normalised by mean 100 and deviation 10, a return of 120 gains 20 − 10 · output; the loss has 2."""
     statistics = Running(RunningConfig(), ())
     statistics.update(torch.tensor([90.0, 110.0]))
     algorithm = sil(normalizers={"value": statistics})
@@ -124,6 +124,31 @@ def test_gains_are_in_units_of_reward_whatever_the_critic_puts_out():
     _, told = algorithm.imitation_loss(batch, strength=torch.tensor(1.0))
     output = algorithm.model("critic", obs).squeeze(-1)
     torch.testing.assert_close(told["gain"], 20 - 10 * output, rtol=1e-5, atol=1e-5)
+    expected = 0.5 * (2 - output).square().squeeze()
+    torch.testing.assert_close(told["imitation/value_loss"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_past_is_as_large_as_the_options_say():
+    """91 steps of three environments are 30 rows; returns are looked for in an episode (8) and a rollout (6)."""
+    past = sil(capacity=91, priority_alpha=0.6, priority_beta=0.1, gamma=0.9).past
+    assert (past.rows, past.reach) == (30, 14)
+    assert (past.gamma, past.exponent, past.correction) == (0.9, 0.6, 0.1)
+
+
+def test_the_past_is_told_what_steps_gain_by_now():
+    """Once the critic expects nothing, a step of an episode of its own gains its reward, or the smallest there is."""
+    algorithm = sil(imitations=1, imitation_batch=4096, priority_alpha=1.0)
+    experience = random_rollout(algorithm)
+    experience.terminated = torch.ones(T, N, dtype=torch.bool)
+    algorithm.prepare(experience)
+    with torch.no_grad():
+        for parameter in algorithm.model.networks["critic"].parameters():
+            parameter.zero_()
+    gains = experience.reward.clamp(min=1e-6)
+    assert not torch.allclose(algorithm.past.steps["priority"][:T], gains)
+    algorithm.imitate(0.0, 1.0)
+    drawn = experience.reward > 0.01  # Steps of the smallest gain may not be among those that were drawn.
+    torch.testing.assert_close(algorithm.past.steps["priority"][:T][drawn], gains[drawn])
 
 
 @pytest.mark.parametrize(("epochs", "minibatches"), [(1, 1), (2, 3)])

@@ -24,12 +24,13 @@ def pixels(*batch, shape=(36, 44, 3)):
     return torch.randint(0, 256, (*batch, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def test_features_are_those_of_torchs_modules():
+@pytest.mark.parametrize(("activation", "module"), [("relu", nn.ReLU), ("tanh", nn.Tanh)])
+def test_features_are_those_of_torchs_modules(activation, module):
     """Convolutions, flattening and layers with the same weights give the same features, in float64 to rounding."""
-    net = network()
+    net = network(SMALL.model_copy(update={"activation": activation}))
     own = dict(net.named_parameters())
     reference = nn.Sequential(
-        nn.Conv2d(3, 4, 5, 2), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(16), nn.ReLU(),
+        nn.Conv2d(3, 4, 5, 2), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(16), module(),
         nn.Linear(16, OUTPUTS),
     )  # fmt: skip
     x = pixels(7)
@@ -42,6 +43,14 @@ def test_features_are_those_of_torchs_modules():
             reference[index].weight.copy_(weight if weight.dim() == 4 else weight.T)
             reference[index].bias.copy_(own[f"bias_{name}"].normal_())
     torch.testing.assert_close(net({"pixels": x}).double(), reference(planes), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("options", "gain"), [({}, 0.01), ({"out_gain": 0.3}, 0.3)])
+def test_the_last_layer_has_the_gain_of_the_role_or_the_one_stated(options, gain):
+    """Of orthogonal weights it is every singular value."""
+    net = network(SMALL.model_copy(update={"init": "orthogonal", **options}), gain=0.01)
+    values = torch.linalg.svdvals(net.weight_out.detach())
+    torch.testing.assert_close(values, torch.full_like(values, gain))
 
 
 @pytest.mark.parametrize("size", [(64, 64), (33, 50)])

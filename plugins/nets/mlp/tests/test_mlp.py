@@ -103,10 +103,11 @@ def test_weights_come_from_the_generator_alone() -> None:
         assert not torch.equal(a.weight_0, c.weight_0)
 
 
-def test_orthogonal_initialisation() -> None:
-    """Singular values are √2 in hidden layers and the role's gain in the last; biases are 0."""
-    net = build(MLPConfig(hidden=(64, 32)), role=Role(3, gain=0.01))
-    for weight, gain in ((net.weight_0, math.sqrt(2)), (net.weight_1, math.sqrt(2)), (net.weight_out, 0.01)):
+@pytest.mark.parametrize(("options", "last"), [({}, 0.01), ({"out_gain": 0.3}, 0.3)])
+def test_orthogonal_initialisation(options: dict[str, float], last: float) -> None:
+    """Singular values are √2 in hidden layers and the role's gain in the last, or the one stated; biases are 0."""
+    net = build(MLPConfig(hidden=(64, 32), **options), role=Role(3, gain=0.01))
+    for weight, gain in ((net.weight_0, math.sqrt(2)), (net.weight_1, math.sqrt(2)), (net.weight_out, last)):
         values = torch.linalg.svdvals(weight.detach())
         torch.testing.assert_close(values, torch.full_like(values, gain))
     assert all((bias == 0).all() for bias in (net.bias_0, net.bias_1, net.bias_out))

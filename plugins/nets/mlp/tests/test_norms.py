@@ -146,6 +146,18 @@ def test_an_action_does_not_depend_on_the_other_environments(norm: str) -> None:
         torch.testing.assert_close(net({"obs": x})[:1], net({"obs": x[:1]}))
 
 
+@pytest.mark.parametrize("norm", ["batch", "batch_renorm"])
+def test_momentum_is_the_option(norm: str) -> None:
+    """The first batch moves a mean of 0 by a quarter of its own where ¾ are kept, and by half where ½ is."""
+    means = {}
+    for momentum in (0.75, 0.5):
+        net = build(norm=norm, norm_momentum=momentum)
+        net({"obs": draw(8, 4).float()})
+        means[momentum] = net.norms[0].mean
+    assert means[0.5].abs().min() > 0
+    torch.testing.assert_close(means[0.5], 2 * means[0.75])
+
+
 def test_input_norm_needs_a_norm() -> None:
     """A spec that wants inputs normalised must say how."""
     assert [path for path, _ in MLPConfig(norm_input=True).problems({})] == ["norm_input"]
