@@ -13,6 +13,9 @@ from pydantic import ValidationError
 from slmk import EnvInfo, Model, Parts, Transition
 from slmk.builtin import RunningConfig
 from slmk.builtin.running import Running
+from slmk.testing.algorithm_runs import build_run
+from slmk.testing.on_policy import Once, collect
+from slmk.testing.subject import Subject
 from slmk_algo_ppo_brax import PPOBraxConfig
 from slmk_algo_ppo_brax.ppo_brax import PPOBrax, targets
 from slmk_net_mlp import MLPConfig
@@ -169,6 +172,26 @@ def test_targets_by_hand():
     returns, advantage = targets(reward + 2, value, after, no, middle, 0.5, 0.5)
     assert returns.flatten().tolist() == [6, 6, 10]
     assert advantage.flatten().tolist() == [2, 0, 2]
+
+
+@torch.no_grad()
+def test_statistics_move_between_what_is_known_of_the_acting_policy_and_the_update(monkeypatch):
+    """Log-probabilities are those of the policy that acted, while updates see observations by the new statistics."""
+    subject = Subject.find("algo", "ppo_brax", options={"unroll_length": 8, "unrolls": 2, "minibatches": 1})
+    sections = {"normalizer": {"obs": {"name": "running"}}}
+    run = build_run(subject, {"name": "toy-probe", "num_envs": 4}, sections=sections)
+    algorithm, rollout, seen = run.algorithm, collect(run), []
+    (statistics,) = algorithm.model.normalizers.values()
+    expected = algorithm.actor(rollout.obs).log_prob(rollout.extras["raw"])
+
+    def step(data, *batch, **scalars):
+        seen.append((sorted(data["log_prob"].flatten().tolist()), statistics.count.item()))
+
+    monkeypatch.setattr(algorithm.learner, "step", step)
+    algorithm.learn(Once(rollout), 0.0)
+    assert seen[0] == (pytest.approx(sorted(expected.flatten().tolist())), 16 * 4)
+    moved_since = algorithm.actor(rollout.obs).log_prob(rollout.extras["raw"])
+    assert not torch.allclose(moved_since, expected, atol=1e-4)
 
 
 def test_segments_are_consecutive_and_end_where_they_should():
