@@ -107,7 +107,7 @@ def test_what_would_change_nothing_of_an_evaluation_is_refused(run, capsys):
     sets = [word for change in (*idle, "run.seed=7") for word in ("-s", change)]
     assert main(["eval", str(run), "--episodes", "1", *sets]) == 2
     lines = capsys.readouterr().err.splitlines()
-    told = {line.split(": has no effect on an evaluation; of a spec it uses env, ")[0] for line in lines[:-1]}
+    told = {line.split(": has no effect on an evaluation; of a spec it uses env but for ")[0] for line in lines[:-1]}
     assert told == {change.split("=")[0] for change in idle}
     assert lines[-1] == "5 problems"
     assert main(["eval", str(run), "--episodes", "1", "-s", "env.reward_scale=0.1"]) == 2  # Scores are without it.

@@ -6,6 +6,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -306,6 +307,8 @@ def test_required_modules_are_looked_up_and_not_imported():
     component = registry.component("env", "toy_lacking")
     assert missing_modules(component) == ["no_such_module"]
     assert install_command(component) == "pip install 'toy[all]'"
+    minded = replace(component, install_note="in an environment of its own")
+    assert install_command(minded) == "pip install 'toy[all]' (in an environment of its own)"
     assert row(registry, "env", "toy_lacking").health == "needs"
     present = algorithm("x", requires=("antigravity", "xml.dom"))
     assert missing_modules(present) == []

@@ -35,6 +35,8 @@ class Component:
     """Modules that must be importable for the target to work, such as ``("envpool",)``; looked up, not imported."""
     install: str = ""
     """What to install when one of `requires` is missing, such as ``slmk-env-envpool[all]``."""
+    install_note: str = ""
+    """What else to mind then, such as an environment or an index of its own; follows the command in brackets."""
     api: int = API
     """The contract version the plugin was written for."""
 

@@ -190,9 +190,10 @@ def missing_modules(component: Component) -> list[str]:
 
 
 def install_command(component: Component) -> str:
-    """The command that installs what `Component.requires` lists."""
+    """The command that installs what `Component.requires` lists, and what to mind."""
     wanted = (component.install,) if component.install else component.requires
-    return " ".join(["pip install", *(f"'{item}'" if "[" in item else item for item in wanted)])
+    command = " ".join(["pip install", *(f"'{item}'" if "[" in item else item for item in wanted)])
+    return f"{command} ({component.install_note})" if component.install_note else command
 
 
 def _is_installed(module: str) -> bool:

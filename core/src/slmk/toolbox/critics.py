@@ -19,7 +19,7 @@ class Critic:
 
     model: Model
     normalizer: Normalizer | None = None
-    """Of returns: the network answers with what this makes of them. None: in units of reward."""
+    """Normalises returns: the network answers in its units. None: in units of reward."""
 
     def value(self, obs: Obs) -> Tensor:
         """V(obs) in units of (scaled) reward, (*batch,), for groups (*batch, *shape)."""

@@ -77,5 +77,6 @@ def slmk_env_backends() -> list[Component]:
             summary="Isaac Lab: manager-based and direct tasks on PhysX or Newton, thousands of robots on one GPU.",
             requires=("isaaclab", "isaaclab_tasks"),
             install="isaaclab[isaacsim,all]",
+            install_note="with --extra-index-url https://pypi.nvidia.com",
         )
     ]

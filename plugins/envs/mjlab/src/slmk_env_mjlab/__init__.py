@@ -55,6 +55,7 @@ def slmk_env_backends() -> list[Component]:
             summary="mjlab: Isaac Lab's manager-based tasks on MuJoCo Warp, thousands of robots on one device.",
             requires=("mjlab",),
             install="slmk-env-mjlab[all]",
+            install_note="in an environment of its own: Playground needs another MuJoCo",
         )
     ]
 
