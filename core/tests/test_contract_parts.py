@@ -414,6 +414,19 @@ class ForgetsItsSteps(ToyEnv):
         return {**super().state_dict(), "steps": 0}
 
 
+class ScalesByItself(ToyEnv):
+    """Multiplies rewards by an option that the kernel applies."""
+
+    def __init__(self, task, config, *, device, seed):
+        super().__init__(task, config, device=device, seed=seed)
+        self._scale = config.reward_scale
+
+    def step(self, action):
+        step = super().step(action)
+        step.reward = step.reward * self._scale
+        return step
+
+
 class AddsUpForEver(ToyEnv):
     """Reports a figure since the beginning of time rather than since it was asked."""
 
@@ -441,6 +454,11 @@ class CountsInNumpy(ToyEnv):
 def overwrites(config, *, device, seed):
     """A factory, as an environment's target may be."""
     return Overwrites(TASKS["toy-bandit"], config, device=device, seed=seed)
+
+
+def scales_by_itself(config, *, device, seed):
+    """Likewise."""
+    return ScalesByItself(TASKS["toy-truncating"], config, device=device, seed=seed)
 
 
 def forgets_its_steps(config, *, device, seed):
@@ -525,6 +543,7 @@ BROKEN = {
     "env": {
         overwrites: {"keeps_tensors", "state_round_trip"},
         forgets_its_steps: {"state_round_trip"},
+        scales_by_itself: {"leaves_rewards"},
         keys_by_number: {"state_round_trip"},
         adds_up_for_ever: {"metrics"},
     },

@@ -1,5 +1,7 @@
 """Options that every environment has: an environment after the tutorial, which declares none of its own."""
 
+from copy import copy
+
 import imageio.v3 as iio
 import pytest
 import torch
@@ -89,6 +91,19 @@ def test_a_run_with_scaled_rewards_is_resumed_exactly(spec):
     assert resumed.env.step(torch.zeros(2, dtype=torch.int64)).obs["obs"].tolist() == (straight.obs["obs"] + 1).tolist()
     straight.env.step(torch.zeros(2, dtype=torch.int64))
     assert first_difference(straight.state_dict() | {"seconds": 0}, resumed.state_dict() | {"seconds": 0}) is None
+
+
+def test_what_is_saved_of_an_environment_does_not_depend_on_what_stands_before_it(spec):
+    """Its state is the same where rewards are scaled or steps checked; and checks come first, so that they explain."""
+    plain = spec(num_envs=2)
+    both = spec(num_envs=2, reward_scale=2.5)
+    both["run"] = both["run"] | {"debug": True}
+    one, other = (Session(load(each), seed=0) for each in (plain, both))
+    assert one.state_dict()["env"].keys() == other.state_dict()["env"].keys()
+    other.backend.step = lambda action: (action,)
+    with pytest.raises(RunError, match=r"step\(\) returned a tuple, expected a Step"):
+        other.env.step(torch.zeros(2, dtype=torch.int64))
+    assert copy(other.env).info is other.env.info
 
 
 def test_what_an_environment_has_chosen_is_recorded(spec, tmp_path):

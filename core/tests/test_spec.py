@@ -321,12 +321,18 @@ class Drawing(Rolling):
     memory = "sample"
 
 
+class Whole(Rolling):
+    """One that need not split rollouts."""
+
+    minibatches: int | None = None
+
+
 class Learners:
     """A plugin with these algorithms."""
 
     @hookimpl
     def slmk_algorithms(self):
-        options = {"rolling": Rolling, "segmented": Segmented, "drawing": Drawing}
+        options = {"rolling": Rolling, "segmented": Segmented, "drawing": Drawing, "whole": Whole}
         return [Component(name, config, "a:b", "s") for name, config in options.items()]
 
 
@@ -378,6 +384,17 @@ SEQUENCE = "trained on single transitions it learns to remember nothing; set mem
             ],
         ),
         (["network.actor.window=5", "algorithm.name=segmented"], []),
+        (["algorithm.name=whole"], []),
+        (
+            ["network.critic.window=8", "algorithm.horizon=long"],
+            [
+                "algorithm.horizon: wrong type (expected an integer, found the string 'long')",
+                "network.critic.window: the roles have windows of 4, 8 steps, "
+                "but a rollout is cut once, for all of them",
+                "spec.toml:12: network.actor.window: the roles have windows of 4, 8 steps, "
+                "but a rollout is cut once, for all of them",
+            ],
+        ),
         (
             ["algorithm.name=drawing", "memory.name=toy-sample"],
             [f"spec.toml:10: network.actor: {SEQUENCE}", f"spec.toml:13: network.critic: {SEQUENCE}"],

@@ -25,6 +25,8 @@ class CheckedEnv:
 
     def __getattr__(self, name: str) -> Any:
         """All that is not checked, such as ``state_dict``."""
+        if name == "_env":  # Not there yet: this is a copy that is being made.
+            raise AttributeError(name)
         return getattr(self._env, name)
 
     def reset(self, seed: int | None = None) -> Obs:

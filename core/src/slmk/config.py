@@ -220,7 +220,8 @@ class NetworkConfig(Config):
     """Base of network options."""
 
     obs: tuple[str, ...] = ()
-    """Observation groups this role reads, in order; empty for all the environment has, but for the group ``mask``."""
+    """Observation groups this role reads, in order; empty for all the environment has, but for a ``mask`` of discrete
+    actions."""
 
 
 class RecurrentNetworkConfig(NetworkConfig):

@@ -23,6 +23,8 @@ class ScaledEnv:
 
     def __getattr__(self, name: str) -> Any:
         """All that has nothing to do with rewards, such as ``state_dict``."""
+        if name == "_env":  # Not there yet: this is a copy that is being made.
+            raise AttributeError(name)
         return getattr(self._env, name)
 
     def reset(self, seed: int | None = None) -> Obs:

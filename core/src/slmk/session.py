@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 import torch
+from torch import Tensor
 
 from slmk import world
 from slmk.assembly import build_agent, build_env, build_memory
@@ -42,11 +43,12 @@ class Session:
         streams = Streams(seed, world.rank())
         self.blueprint = blueprint
         self.seed = seed
-        self.env = build_env(blueprint, seed=streams.integer("env"), registry=registry)
+        self.backend = build_env(blueprint, seed=streams.integer("env"), registry=registry)
+        """The environment as its plugin has it, whose state is saved."""
+        self.env: Env = CheckedEnv(self.backend) if blueprint.run.debug else self.backend
+        """The same, checked and with its rewards scaled where the spec says so."""
         if (scale := blueprint.env.config.reward_scale) != 1.0:
             self.env = ScaledEnv(self.env, scale)
-        if blueprint.run.debug:
-            self.env = CheckedEnv(self.env)
         try:
             self._build(streams, registry)
         except BaseException:  # A simulator may be one for the whole process, and this one has no owner yet.
@@ -114,8 +116,8 @@ class Session:
         parts = {"algorithm": self.algorithm, "tracker": self.tracker}
         if self.memory is not None:
             parts["memory"] = self.memory
-        if self.env.info.exact_state or hasattr(self.env, "state_dict"):
-            parts["env"] = self.env
+        if self.backend.info.exact_state or hasattr(self.backend, "state_dict"):
+            parts["env"] = self.backend
         return {name: get_state(part) for name, part in parts.items()} | {
             "obs": dict(self.obs),
             "env_steps": self.env_steps,
@@ -138,12 +140,12 @@ class Session:
             _restore(self.memory, state["memory"], device)
         self.env_steps, self.iterations = state["env_steps"], state["iterations"]
         self.seconds, self.best = state["seconds"], finite(state["best"])
-        self.metrics = moved(dict(state["metrics"]), device)
+        self.metrics = _own(state["metrics"], device)
         self._started = perf_counter()
         if "env" in state:
-            _restore(self.env, state["env"], device)
+            _restore(self.backend, state["env"], device)
         if self.env.info.exact_state:
-            self.obs = moved(dict(state["obs"]), device)
+            self.obs = _own(state["obs"], device)
         else:
             log.info("running episodes start again: the environment's state cannot be restored", seed=self.seed)
             self.restart_episodes()
@@ -152,6 +154,11 @@ class Session:
         """Free the simulators."""
         self.env.close()
         self.evaluator.close()
+
+
+def _own(values: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Copies: one tensor that is kept would keep the whole file mapped from which it was read."""
+    return {name: value.to(device, copy=True) for name, value in values.items()}
 
 
 def _restore(part: Memory | Env, state: State, device: torch.device) -> None:

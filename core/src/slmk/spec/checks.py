@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 from slmk import discovery
 from slmk.component import Component
-from slmk.config import AlgorithmConfig, MemoryConfig, RecurrentNetworkConfig
+from slmk.config import AlgorithmConfig, Config, MemoryConfig, RecurrentNetworkConfig
 from slmk.errors import did_you_mean
 from slmk.registry import Registry
 from slmk.spec.diagnostics import Diagnostics
+from slmk.spec.lines import KeyPath
 from slmk.spec.sections import Sections
 
 __all__ = ["cross_check"]
@@ -31,8 +33,12 @@ def cross_check(sections: Sections, data: Mapping[str, Any], registry: Registry,
         _report_unused(
             "normalizer", algorithm.name, _options(algorithm).normalizers, _roles(data, "normalizer"), diagnostics
         )
-    _check_sequences(sections, diagnostics)
-    _ask_configs(sections, diagnostics)
+    was_right = not diagnostics.problems
+    with _asked(("algorithm",), diagnostics, was_right=was_right):
+        _check_sequences(sections, diagnostics)
+    for path, part in sections.parts():
+        with _asked(path, diagnostics, was_right=was_right):
+            _ask(path, part.config, sections, diagnostics)
 
 
 def _options(algorithm: Component) -> type[AlgorithmConfig]:
@@ -106,33 +112,46 @@ def _check_sequences(sections: Sections, diagnostics: Diagnostics) -> None:
 
 def _check_windows(windows: Mapping[str, int], sections: Sections, diagnostics: Diagnostics) -> None:
     """A rollout is cut once, for all roles, into windows that fill its horizon and every minibatch."""
-    if sections.algorithm is None or not sections.algorithm.config.windowed:
+    chosen = sections.chosen.get(("algorithm",))
+    if chosen is not None and not _options(chosen).windowed:
         return
-    algorithm, env = sections.algorithm.config, sections.env
-    horizon, minibatches = algorithm.horizon, getattr(algorithm, "minibatches", 1)
     each = sorted(set(windows.values()))
     for role, window in windows.items():
         if len(each) > 1:
             words = ", ".join(map(str, each))
             message = f"the roles have windows of {words} steps, but a rollout is cut once, for all of them"
-        elif horizon % window:
-            message = f"the algorithm's horizon of {horizon} steps is not a multiple of {window}"
-        elif env is not None and (count := horizon // window * env.config.num_envs) % minibatches:
-            message = f"{count} windows (horizon / window × num_envs) do not split into {minibatches} minibatches"
         else:
-            continue
-        diagnostics.report(("network", role, "window"), message)
+            message = _unfilled(window, sections)
+        if message:
+            diagnostics.report(("network", role, "window"), message)
 
 
-def _ask_configs(sections: Sections, diagnostics: Diagnostics) -> None:
-    spec = sections.configs()
-    was_right = not diagnostics.problems
-    for path, part in sections.parts():
-        try:
-            for key, message in part.config.problems(spec):
-                inner = tuple(key.split(".")) if key else ()
-                diagnostics.report((*path, *inner), message)
-        except Exception as error:
-            if was_right:  # Otherwise it may have looked for a section that is missing because of its mistakes.
-                reason, _ = discovery.failure(error)
-                diagnostics.report(path, f"the plugin cannot check its options: {reason}", broken=True)
+def _unfilled(window: int, sections: Sections) -> str:
+    """What windows of so many steps do not fill; empty where they do, or where the algorithm's options are wrong."""
+    if sections.algorithm is None:
+        return ""
+    algorithm, env = sections.algorithm.config, sections.env
+    horizon, minibatches = algorithm.horizon, getattr(algorithm, "minibatches", 1) or 1
+    if horizon % window:
+        return f"the algorithm's horizon of {horizon} steps is not a multiple of {window}"
+    if env is not None and (count := horizon // window * env.config.num_envs) % minibatches:
+        return f"{count} windows (horizon / window × num_envs) do not split into {minibatches} minibatches"
+    return ""
+
+
+def _ask(path: KeyPath, config: Config, sections: Sections, diagnostics: Diagnostics) -> None:
+    """A part's own rules."""
+    for key, message in config.problems(sections.configs()):
+        inner = tuple(key.split(".")) if key else ()
+        diagnostics.report((*path, *inner), message)
+
+
+@contextmanager
+def _asked(path: KeyPath, diagnostics: Diagnostics, *, was_right: bool) -> Iterator[None]:
+    """Say of a plugin that it cannot be asked about its options; but not where the spec's mistakes may be the cause."""
+    try:
+        yield
+    except Exception as error:
+        if was_right:
+            reason, _ = discovery.failure(error)
+            diagnostics.report(path, f"the plugin cannot check its options: {reason}", broken=True)

@@ -29,6 +29,7 @@ __all__ = [
     "check_env_final_obs",
     "check_env_info",
     "check_env_keeps_tensors",
+    "check_env_leaves_rewards",
     "check_env_metrics",
     "check_env_no_phantom_step",
     "check_env_same_seed_same_steps",
@@ -78,6 +79,19 @@ def check_env_same_seed_same_steps(subject: Subject) -> None:
         _assert_same(_tree(a), _tree(c), "an environment reset with the seed differs from one made with it in")
     for env in (one, other, reset):
         env.close()
+
+
+def check_env_leaves_rewards(subject: Subject) -> None:
+    """Rewards are returned as they are: ``reward_scale`` is the kernel's, and both would multiply twice."""
+    rewards = []
+    for scale in (1.0, 2.0):
+        env = make_env(subject, 2, 3, reward_scale=scale)
+        env.reset()
+        rewards.append(torch.stack([step.reward for step in steps(env, _STEPS)]))
+        env.close()
+    plain, scaled = rewards
+    is_scaled = torch.equal(2 * plain, scaled) and bool(plain.any())
+    assert not is_scaled, "the environment multiplies by reward_scale, which the kernel does too; return plain rewards"
 
 
 def check_env_keeps_tensors(subject: Subject) -> None:
@@ -198,6 +212,7 @@ ENV_CHECKS = (
     check_env_shapes_and_types,
     check_env_same_seed_same_steps,
     check_env_rows_and_seeds_differ,
+    check_env_leaves_rewards,
     check_env_keeps_tensors,
     check_env_final_obs,
     check_env_no_phantom_step,

@@ -24,9 +24,9 @@ _MAX_STEPS = 3000
 """Vector steps after which a check stops waiting for an episode to end."""
 
 
-def make_env(subject: Subject, num_envs: int, seed: int) -> Env:
-    """The environments under test, on the CPU."""
-    config: Any = subject.config(num_envs=num_envs)
+def make_env(subject: Subject, num_envs: int, seed: int, **options: Any) -> Env:
+    """The environments under test, on the CPU, with other options where some are given."""
+    config: Any = subject.config(num_envs=num_envs, **options)
     config.prepare()
     return subject.target()(config, device=torch.device("cpu"), seed=seed)  # type: ignore[no-any-return]
 

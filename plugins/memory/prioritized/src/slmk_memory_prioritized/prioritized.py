@@ -123,7 +123,7 @@ class Prioritized:
         priorities = state["priorities"].to(self._highest.device)
         self._tree.write(torch.arange(len(priorities), device=priorities.device), priorities)
         self._known = range(*state["known"])
-        self._highest = state["highest"].to(self._highest)
+        self._highest = state["highest"].to(self._highest, copy=True)
 
     def _admit(self) -> None:
         """Give what was added since the last call its priority, and take away that of what it has displaced.
