@@ -33,7 +33,7 @@ class Curriculum:
 
 def run_on_a_curriculum():
     run = Session(load(toy_spec()), seed=0)
-    run.env = Curriculum(run.env)
+    run.env = run.backend = Curriculum(run.env)
     return run
 
 

@@ -85,7 +85,7 @@ def check_env_leaves_rewards(subject: Subject) -> None:
     """Rewards are returned as they are: ``reward_scale`` is the kernel's, and both would multiply twice."""
     rewards = []
     for scale in (1.0, 2.0):
-        env = make_env(subject, 2, 3, reward_scale=scale)
+        env = make_env(subject, 4, 3, reward_scale=scale)
         env.reset()
         rewards.append(torch.stack([step.reward for step in steps(env, _STEPS)]))
         env.close()
