@@ -101,6 +101,17 @@ def test_a_policy_is_scored_where_it_fits_alone(run, capsys):
     assert "env: the policy was trained with other actions (expected Discrete(2), found Discrete(3))" in words
 
 
+def test_a_policy_is_scored_on_another_backend_whatever_its_training_needed(run, tmp_path, capsys):
+    """The rollout of one environment, which is the default there, would not split into the minibatches of training."""
+    trained = tmp_path / "run"
+    shutil.copytree(run, trained)
+    spec = tomli.loads((trained / "resolved.toml").read_text())
+    spec["env"]["num_envs"], spec["algorithm"]["horizon"], spec["algorithm"]["minibatches"] = 8, 4, 8
+    (trained / "resolved.toml").write_text(tomli_w.dumps(spec))
+    elsewhere = ("-s", "env.name=envpool", "-s", "env.id=CartPole-v1")
+    assert main(["eval", str(trained), "--episodes", "1", *elsewhere]) == 0, capsys.readouterr().err
+
+
 def test_what_would_change_nothing_of_an_evaluation_is_refused(run, capsys):
     """All such settings at once, with what can be set."""
     idle = ("algorithm.gamma=0.5", "network.actor.hidden=[8]", "run.eval_episodes=3", "env.num_envs=2", "run={}")

@@ -80,6 +80,8 @@ def score(
             an override changes nothing here.
         RunError: they cannot be shown, filmed or recorded; of a recording nothing is left then.
     """
+    import tomli
+
     from slmk.spec import load
 
     spec = resolved_spec(path)
@@ -88,7 +90,10 @@ def score(
     paths = [key for override in overrides if (key := path_of(override))]
     _refuse_idle(key for key in paths if (key[0] != "env" or key[1:] == ("num_envs",)) and key not in _RUN_KEYS)
     filmed = render or video is not None
-    blueprint = load(spec, (*_UNUSED, *overrides, *(("env.render=true",) if filmed else ())))
+    # Another backend would have another number of them, with which the algorithm's rules for training may not be kept.
+    trained_on = tomli.loads(spec.read_text(encoding="utf-8"))["env"]["num_envs"]
+    own = (f"env.num_envs={trained_on}", *(("env.render=true",) if filmed else ()))
+    blueprint = load(spec, (*_UNUSED, *overrides, *own))
     _refuse_idle(key for key in paths if len(key) == 2 and key[1] in _replaced(blueprint.env.config))
     blueprint.env.config.prepare()
     return _score(blueprint, path, episodes, render=render, video=video, record=record)
