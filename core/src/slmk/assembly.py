@@ -92,13 +92,9 @@ def build_agent(
     ).to(env.device)
     _check_names(env, roles, groups, recurrent=bool(model.recurrent))
     _check_mask(env)
-    others = {role: part for role, part in blueprint.normalizers.items() if role != "obs"}
     parts = Parts(
         model=model,
-        normalizers={
-            role: in_common(registry.load(part.component)(part.config, ())).to(env.device)
-            for role, part in others.items()
-        },
+        normalizers=_other_normalizers(blueprint, env, registry),
         generator=streams.generator("policy", env.device),
         compile=blueprint.run.compile,
         env_steps=env_steps,
@@ -108,6 +104,13 @@ def build_agent(
     if not hasattr(algorithm, "learner"):
         raise PluginError(f"algorithm '{name}' has no attribute 'learner', by which its gradient steps are counted")
     return Agent(algorithm, Recurrence(model))
+
+
+def _other_normalizers(blueprint: PolicyBlueprint, env: EnvInfo, registry: Registry) -> dict[str, Any]:
+    """Those of single numbers, such as returns, by role: all but that of observations."""
+    parts = {role: part for role, part in blueprint.normalizers.items() if role != "obs"}
+    made = {role: registry.load(part.component)(part.config, ()) for role, part in parts.items()}
+    return {role: in_common(normalizer).to(env.device) for role, normalizer in made.items()}
 
 
 def in_common(normalizer: Any) -> Any:

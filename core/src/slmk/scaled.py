@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from slmk.batch import Obs, Step
+from slmk.batch import Step
 from slmk.env_info import EnvInfo
 from slmk.protocols import Env
 
@@ -22,14 +22,10 @@ class ScaledEnv:
         self.info: EnvInfo = env.info
 
     def __getattr__(self, name: str) -> Any:
-        """All that has nothing to do with rewards, such as ``state_dict``."""
+        """All that has nothing to do with rewards, such as ``reset``."""
         if name == "_env":  # Not there yet: this is a copy that is being made.
             raise AttributeError(name)
         return getattr(self._env, name)
-
-    def reset(self, seed: int | None = None) -> Obs:
-        """See `slmk.protocols.Env.reset`."""
-        return self._env.reset(seed)
 
     def step(self, action: Tensor) -> Step:
         """See `slmk.protocols.Env.step`."""

@@ -36,9 +36,10 @@ def cross_check(sections: Sections, data: Mapping[str, Any], registry: Registry,
     was_right = not diagnostics.problems
     with _asked(("algorithm",), diagnostics, was_right=was_right):
         _check_sequences(sections, diagnostics)
+    spec = sections.configs()
     for path, part in sections.parts():
         with _asked(path, diagnostics, was_right=was_right):
-            _ask(path, part.config, sections, diagnostics)
+            _ask(path, part.config, spec, diagnostics)
 
 
 def _options(algorithm: Component) -> type[AlgorithmConfig]:
@@ -139,9 +140,9 @@ def _unfilled(window: int, sections: Sections) -> str:
     return ""
 
 
-def _ask(path: KeyPath, config: Config, sections: Sections, diagnostics: Diagnostics) -> None:
+def _ask(path: KeyPath, config: Config, spec: Mapping[str, Any], diagnostics: Diagnostics) -> None:
     """A part's own rules."""
-    for key, message in config.problems(sections.configs()):
+    for key, message in config.problems(spec):
         inner = tuple(key.split(".")) if key else ()
         diagnostics.report((*path, *inner), message)
 
