@@ -193,7 +193,7 @@ def _command_part(name: str, command: click.Command, root: click.Context) -> str
 
 
 def _flags(ctx: click.Context) -> str:
-    options = [each for each in ctx.command.params if isinstance(each, click.Option) and each.expose_value]
+    options = [each for each in ctx.command.params if isinstance(each, click.Option)]
     rows = [
         (_flag(each, ctx), each.help or "", f"`{each.envvar or f'{ctx.auto_envvar_prefix}_{each.name}'}`".upper())
         for each in options

@@ -275,24 +275,6 @@ def test_a_key_that_cannot_be_restored_is_named(key):
     assert get_state(part)["x"]["value"] == []
 
 
-def test_a_state_of_before_kinds_were_written_is_read():
-    """What the new part has tells what the values were: arrays, tuples, keys that are numbers, a generator."""
-    part, random = Inner(), np.random.default_rng(1)
-    part.array, part.pair, part.table, part.scale = np.zeros(2), (0, 0), {3: 0.0}, np.float32(1.0)
-    part.sums, part.generator, part.random = Counter(), torch.Generator(), np.random.default_rng(0)
-    part.inner = [Inner()]
-    old = {
-        "count": 1, "array": torch.ones(2).double(), "pair": [1, 2], "table": {"3": 1.5}, "scale": 0.5,
-        "sums": {"a": 1}, "generator": torch.Generator().manual_seed(5).get_state(),
-        "random": random.bit_generator.state, "inner": [{"count": 7}],
-    }  # fmt: skip
-    set_state(part, through_a_file(old))
-    assert described([part.array, part.pair, part.table]) == described([np.ones(2), (1, 2), {3: 1.5}])
-    assert (part.scale, part.sums, part.inner[0].count) == (0.5, Counter("a"), 7)
-    assert part.generator.initial_seed() == 5
-    assert part.random.random() == random.random()
-
-
 def test_any_bit_generator_of_numpy_goes_on():
     """The state of some has arrays."""
     for kind in (np.random.MT19937, np.random.Philox, np.random.SFC64, np.random.PCG64):

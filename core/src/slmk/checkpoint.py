@@ -137,8 +137,8 @@ def _read_tree(path: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((path / TREE).read_text())
     if "format" not in document:
         raise ValueError("it has no format")
-    if document["format"] not in (1, FORMAT):  # The first one did not tell the kinds of values.
-        raise CheckpointError(f"{path}: checkpoint format {document['format']}; this slmk reads formats 1 to {FORMAT}")
+    if document["format"] != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {document['format']}; this slmk reads format {FORMAT}")
     return document
 
 

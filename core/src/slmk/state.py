@@ -212,19 +212,17 @@ def _is_plain(key: Any) -> bool:
 
 
 def _opened(state: Any) -> tuple[str | None, Any]:
-    """The kind that was written with a state, if any, and the state."""
-    return (state[_KIND], state[_VALUE]) if isinstance(state, dict) and _KIND in state else (None, state)
+    """The kind of value that a state is of, if it is not what files have, and the state."""
+    if not isinstance(state, dict):
+        return None, state
+    return (state[_KIND], state[_VALUE]) if _KIND in state else ("dict", state)
 
 
 def _set(present: Any, state: Any, where: str, streams: bool) -> Any:
-    """The value that replaces `present`, which is `present` itself wherever it could be changed in place.
-
-    In a file of before kinds were written, `present` alone tells what a list, dict or tensor was, and so it does still
-    where it is a tuple, an array or an object that such a state fits.
-    """
+    """The value that replaces `present`, which is `present` itself wherever it could be changed in place."""
     kind, content = _opened(state)
     mine = _kind(present)
-    if kind is not None and kind != mine and not {kind, mine}.isdisjoint({None, *_REMADE}):
+    if kind != mine and not {kind, mine}.isdisjoint({None, *_REMADE}):
         return _new(state, where)
     match present, content:
         case Tensor(), Tensor():
@@ -237,7 +235,7 @@ def _set(present: Any, state: Any, where: str, streams: bool) -> Any:
             if present.shape != array.shape or present.dtype != array.dtype or not present.flags.writeable:
                 return array
             present[...] = array
-        case Enum(), _ if kind:
+        case Enum(), _:
             return type(present)(content) if isinstance(present, Flag) else type(present)[content]
         case ((torch.Generator() | np.random.Generator()), _) if not streams:
             pass
@@ -249,7 +247,7 @@ def _set(present: Any, state: Any, where: str, streams: bool) -> Any:
             present.bit_generator.state = _new(content, where)
         case _, dict() if hasattr(present, "load_state_dict"):
             present.load_state_dict(content)
-        case MutableMapping(), dict() | list() if kind or isinstance(content, dict):
+        case MutableMapping(), dict() | list():
             _set_entries(present, content, where, streams)
         case list() | tuple() | deque(), list():
             return _set_items(present, content, where, streams)
@@ -263,26 +261,23 @@ def _set(present: Any, state: Any, where: str, streams: bool) -> Any:
 def _new(state: Any, where: str) -> Any:
     """The value that a state tells of, where there is none of its kind to restore it in."""
     kind, content = _opened(state)
-    if kind is None and isinstance(content, dict):
-        return {key: _new(item, f"{where}[{key!r}]") for key, item in content.items()}
-    if isinstance(content, list):
-        content = [_new(item, f"{where}[{index}]") for index, item in enumerate(content)]
-    if kind is None:
-        return content
-    if kind not in _REMADE:
+    if kind is not None and kind not in _REMADE:
         raise CheckpointError(
             f"{where} was a {kind} when it was saved, and a new part has none there to restore it in; "
             "make it with the part, or define state_dict and load_state_dict on its owner"
         )
-    return _REMADE[kind](content)
+    if isinstance(content, dict):
+        content = {key: _new(item, f"{where}[{key!r}]") for key, item in content.items()}
+    if isinstance(content, list):
+        content = [_new(item, f"{where}[{index}]") for index, item in enumerate(content)]
+    return content if kind is None else _REMADE[kind](content)
 
 
 def _set_entries(
     present: MutableMapping[Any, Any], content: dict[str, Any] | list[Any], where: str, streams: bool
 ) -> None:
     """Restore in place, in the order of `present`; what it has not comes last, as it was saved."""
-    named = {str(key): key for key in present}
-    pairs = content if isinstance(content, list) else ((named.get(key, key), item) for key, item in content.items())
+    pairs = content if isinstance(content, list) else content.items()
     state = {_new(key, where): item for key, item in pairs}
     missing = sorted(str(key) for key, item in present.items() if key not in state and not _is_structure(item))
     if missing:
