@@ -58,3 +58,12 @@ def test_a_run_that_would_learn_nothing_is_refused(options, num_envs, env_steps,
 def test_without_a_budget_there_is_nothing_to_compare():
     """A spec whose section `run` is wrong has that problem alone."""
     assert list(OffPolicyConfig(learning_starts=1000).problems({})) == []
+
+
+def test_incidental_options_are_options():
+    """A misspelt one would silently count as part of the task."""
+    with pytest.raises(TypeError, match=r"RobotEnv\.incidental names camra, which it has no options for"):
+
+        class RobotEnv(EnvConfig):
+            incidental = EnvConfig.incidental | {"camra"}
+            camera: str = "side"

@@ -143,6 +143,12 @@ class EnvConfig(Config):
     render: bool = False
     """Be ready to give pictures, as ``slmk eval`` asks for them to show or film episodes."""
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse `incidental` names that no option has, or a misspelt one would count as part of the task."""
+        if unknown := sorted(set(cls.incidental) - set(cls.model_fields)):
+            raise TypeError(f"{cls.__name__}.incidental names {', '.join(unknown)}, which it has no options for")
+
     def task(self) -> dict[str, Any]:
         """The options that say what is observed, rewarded and ended, and what an action does; as JSON types."""
         return self.model_dump(mode="json", exclude=set(self.incidental))
