@@ -1,5 +1,6 @@
 """The specs of MuJoCo Playground are its official configurations of Brax's PPO and SAC, each value."""
 
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def path(name, algorithm="ppo"):
     return SPECS / f"{algorithm}_{name.lower()}.toml"
 
 
+def steps_between_resets(official):
+    """Steps of all environments between two resets in ``brax.training.agents.ppo.train``: so many whole iterations
+    that the budget is used up, or more than that, by `num_resets_per_eval` resets before each evaluation but the first.
+    """
+    steps = official.batch_size * official.num_minibatches * official.unroll_length
+    resets = (official.num_evals - 1) * official.num_resets_per_eval
+    return steps * ceil(official.num_timesteps / (steps * official.action_repeat * resets)) if resets else 0
+
+
 @pytest.mark.parametrize(("family", "name"), CASES, ids=[name for _, name in CASES])
 def test_a_spec_is_the_official_configuration(family, name):
     """Budget, environments, algorithm and networks are those of `mujoco_playground.config`, or Brax's own defaults."""
@@ -55,6 +65,8 @@ def test_a_spec_is_the_official_configuration(family, name):
     assert (ppo.lam, ppo.clip) == (0.95, official.get("clipping_epsilon", 0.3))
     assert (ppo.reward_scale, ppo.max_grad_norm) == (official.reward_scaling, official.get("max_grad_norm") or 0)
     assert ("obs" in spec.normalizers) == official.normalize_observations
+    assert spec.run.restart_every == steps_between_resets(official)
+    assert spec.target is None or spec.target.metric == "final_eval_return"  # Few training episodes come to their end.
     factory = official.get("network_factory", {})
     for role, key in ROLES.items():
         network = spec.networks[role].config
@@ -102,6 +114,7 @@ def test_the_spec_with_pictures_is_the_official_configuration():
     env, ppo = spec.env.config, spec.algorithm.config
     assert (env.id, env.vision, env.num_envs) == ("CartpoleBalance", True, official.num_envs)
     assert spec.run.env_steps == official.num_timesteps
+    assert spec.run.restart_every == steps_between_resets(official)
     assert ppo.unrolls * env.num_envs == official.batch_size * official.num_minibatches
     assert (ppo.unroll_length, ppo.minibatches) == (official.unroll_length, official.num_minibatches)
     assert (ppo.epochs, ppo.gamma) == (official.num_updates_per_batch, official.discounting)

@@ -35,7 +35,10 @@ SMALL = (
 KINDS = {
     "discrete": ("classic/ppo_cartpole.toml", ()),
     "continuous": ("classic/ppo_pendulum.toml", ("env.vectorization='sync'",)),
-    "mujoco": ("mujoco/ppo_hopper.toml", ("env.vectorization='sync'", "network.actor.hidden=[32]")),
+    "mujoco": (
+        "mujoco/ppo_hopper.toml",
+        ("env.vectorization='sync'", "network.actor.hidden=[32]", "run.restart_every=512"),
+    ),
 }
 
 

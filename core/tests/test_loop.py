@@ -11,7 +11,7 @@ from slmk.batch import Step
 from slmk.checkpoint import Checkpoints, read_checkpoint
 from slmk.env_info import EnvInfo
 from slmk.evaluation import Episodes, play
-from slmk.loop import train
+from slmk.loop import iterate, train
 from slmk.model import Model
 from slmk.recurrence import Recurrence
 from slmk.session import Session
@@ -59,6 +59,19 @@ def test_the_policy_is_evaluated_and_not_how_it_explores(tmp_path):
     run.evaluator = lambda *given: told.append(given) or Episodes((1.0,), (1,))
     train(run, Checkpoints(tmp_path), lambda row: None)
     assert told == [(run.algorithm.policy, STEPS), (run.algorithm.policy, 2 * STEPS)]
+
+
+def test_episodes_begin_anew_every_so_many_steps():
+    """In all environments at once, between two iterations; each time from another seed."""
+    spec = toy_spec()
+    spec["run"] |= {"env_steps": 7 * STEPS, "restart_every": 2 * STEPS + 1}
+    run, resets = Session(load(spec), seed=0), {}
+    reset = run.env.reset
+    run.env.reset = lambda seed: resets.update({run.env_steps: seed}) or reset(seed)
+    for _ in iterate(run):
+        pass
+    assert list(resets) == [3 * STEPS, 5 * STEPS]  # 7 passes the third multiple, and there the run ends.
+    assert len(set(resets.values())) == 2
 
 
 def test_a_best_that_was_stored_as_nan_is_none(tmp_path):

@@ -7,6 +7,7 @@ from slmk.metrics import (
     SCORES,
     consistency,
     efficiency,
+    headline,
     session_summary,
     shortfall,
     stability,
@@ -179,3 +180,12 @@ def test_a_target_is_missed_while_a_seed_is_missing():
     summary = trial([30.0, 480.0], [30.0, 480.0], seeds=3)
     assert summary["scores"]["final_return_ma"]["mean"] == 480.0
     assert summary["target"] == {**TARGET, "value": None, "reached": False}
+
+
+def test_a_trial_is_known_by_its_target_or_by_what_there_is():
+    """Where training ends no episode, evaluations have the only returns."""
+    score = {"mean": 1.0}
+    scores = {"final_return_ma": score, "final_eval_return": {"mean": 2.0}, "max_return_ma": {"mean": 3.0}}
+    assert headline({"scores": scores, "target": None}) is score
+    assert headline({"scores": scores, "target": {"metric": "max_return_ma"}})["mean"] == 3.0
+    assert headline({"scores": scores | {"final_return_ma": {"mean": None}}, "target": None})["mean"] == 2.0

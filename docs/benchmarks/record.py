@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import slmk
-from slmk.metrics import judged, shortfall
+from slmk.metrics import headline, judged, shortfall
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -76,8 +76,8 @@ def table() -> str:
         "",
         "Written by `python docs/benchmarks/record.py` from the files in [results](results). Each row is what",
         "`slmk run SPEC` gave at the end of the budget, over seeds: the mean of the last 100 training episodes, or",
-        "of the last evaluation where the target says so. Ranges are the standard deviation over seeds; the",
-        "interval is the stratified bootstrap's for the IQM.",
+        "of the last evaluation where the target says so, or where no training episode came to its end. Ranges are",
+        "the standard deviation over seeds; the interval is the stratified bootstrap's for the IQM.",
         "",
         "| spec | environment | env steps | seeds | score | IQM [95 %] | target | reached | commit |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -103,10 +103,12 @@ def score_words(result: dict[str, Any]) -> str:
 
     That of an evaluation has beside it what the policy had in training, with its noise.
     """
-    score, training = _score(result), result["summary"]["scores"]["final_return_ma"]
-    spread = "" if score["std"] is None else f" ± {score['std']:.1f}"
-    evaluated = _metric(result) == "final_eval_return"
-    return f"{score['mean']:.1f}{spread}" + (f" (evaluation; {training['mean']:.1f} in training)" if evaluated else "")
+    scores = result["summary"]["scores"]
+    score, training = headline(result["summary"]), scores["final_return_ma"]["mean"]
+    words = f"{score['mean']:.1f}" + ("" if score["std"] is None else f" ± {score['std']:.1f}")
+    if score is not scores["final_eval_return"]:
+        return words
+    return words + (" (evaluation)" if training is None else f" (evaluation; {training:.1f} in training)")
 
 
 def reached_words(result: dict[str, Any]) -> str:
@@ -116,17 +118,8 @@ def reached_words(result: dict[str, Any]) -> str:
     return ", ".join(filter(None, [answer, shortfall(result["summary"])]))
 
 
-def _metric(result: dict[str, Any]) -> str:
-    return (result["summary"]["target"] or {"metric": "final_return_ma"})["metric"]
-
-
-def _score(result: dict[str, Any]) -> dict[str, Any]:
-    score: dict[str, Any] = result["summary"]["scores"][_metric(result)]
-    return score
-
-
 def _row(result: dict[str, Any]) -> str:
-    score = _score(result)
+    score = headline(result["summary"])
     interval = "" if score["ci95"] is None else f" [{score['ci95'][0]:.1f}, {score['ci95'][1]:.1f}]"
     cells = (
         f"[{result['spec']}](../../{result['spec']})",

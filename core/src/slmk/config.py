@@ -286,6 +286,9 @@ class RunConfig(Config):
     """Episodes of each evaluation; 0 for no evaluation."""
     checkpoint_every: NonNegativeInt = 0
     """Environment steps between two checkpoints; 0 for a tenth of the budget."""
+    restart_every: NonNegativeInt = 0
+    """Environment steps after which all environments begin new episodes at once, at the end of an iteration; 0 for
+    never. Keeps training near where episodes begin, as Brax does. Episodes given up so have no return."""
     debug: bool = False
     """Check every iteration for values that are not finite and for wrong shapes (slower)."""
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from slmk.component import env_title
 from slmk.files import read_json
+from slmk.metrics import headline
 from slmk.run_directory import MANIFEST, RESOLVED, SUMMARY
 
 __all__ = ["HEADER", "find_runs", "rows"]
 
-HEADER = ("created", "env", "algorithm", "seeds", "state", "final return", "run")
+HEADER = ("created", "env", "algorithm", "seeds", "state", "score", "run")
 
 
 def find_runs(out: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any] | None]]:
@@ -30,7 +31,7 @@ def find_runs(out: Path) -> Iterator[tuple[Path, dict[str, Any], dict[str, Any] 
 
 
 def rows(out: Path) -> list[tuple[str, ...]]:
-    """A row of words for each run: created, env, algorithm, seeds, state, final return, directory."""
+    """A row of words for each run: created, env, algorithm, seeds, state, score, directory."""
     return [
         (
             str(manifest.get("created", ""))[:16].replace("T", " "),
@@ -54,8 +55,8 @@ def _state(manifest: dict[str, Any], summary: dict[str, Any] | None) -> str:
 
 
 def _score(summary: dict[str, Any] | None) -> str:
-    score = (summary or {}).get("scores", {}).get("final_return_ma") or {}
-    if score.get("mean") is None:
+    score = headline(summary) if summary and "scores" in summary else {"mean": None}
+    if score["mean"] is None:
         return ""
     spread = "" if score.get("std") is None else f" ± {score['std']:.1f}"
     return f"{score['mean']:.1f}{spread}"

@@ -25,10 +25,15 @@ PROGRESS_SECONDS = 0.5
 
 
 def iterate(session: Session) -> Iterator[Metrics]:
-    """Collect `horizon` vector steps, learn, and yield the metrics; until the budget is used."""
+    """Collect `horizon` vector steps, learn, and yield the metrics; until the budget is used.
+
+    Where ``run.restart_every`` says so, new episodes begin everywhere before an iteration.
+    """
     env, algorithm, memory = session.env, session.algorithm, session.memory
     tracker, recurrence = session.tracker, session.recurrence
     while session.env_steps < session.blueprint.run.env_steps:
+        if session.passed(session.blueprint.run.restart_every):
+            session.restart_episodes()
         progress = session.progress
         with torch.no_grad():
             for _ in range(algorithm.horizon):
@@ -61,9 +66,8 @@ def train(session: Session, checkpoints: Checkpoints, emit: Emit, stop: Callable
     every = _intervals(session)
     shown = perf_counter()
     for metrics in iterate(session):
-        before = session.env_steps - session.steps_per_iteration
         last = session.env_steps >= session.blueprint.run.env_steps
-        due = {what: last or session.env_steps // n > before // n for what, n in every.items()}
+        due = {what: last or session.passed(n) for what, n in every.items()}
         if session.blueprint.run.debug:
             _check_finite(metrics, session.env_steps)
         session.metrics |= metrics  # Not every update has all: some train the actor only now and then.

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from slmk.statistics import describe, finite
 
-__all__ = ["judged", "session_summary", "shortfall", "trial_summary"]
+__all__ = ["headline", "judged", "session_summary", "shortfall", "trial_summary"]
 
 SCORES = (
     "final_return_ma",
@@ -160,6 +160,16 @@ def judged(target: Mapping[str, Any] | None, scores: Mapping[str, Any], seeds: i
     known = [value for value in score["values"] if finite(value) is not None]
     value = score["mean"] if len(known) == seeds else None
     return {**target, "value": value, "reached": value is not None and value >= target["score"]}
+
+
+def headline(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The score by which a trial is known, over its seeds: the one that its target names, or else the final return in
+    training, or that of the last evaluation where no training episode came to its end.
+    """
+    scores = summary["scores"]
+    usual = "final_return_ma" if scores["final_return_ma"]["mean"] is not None else "final_eval_return"
+    score: dict[str, Any] = scores[(summary.get("target") or {"metric": usual})["metric"]]
+    return score
 
 
 def shortfall(summary: Mapping[str, Any]) -> str:

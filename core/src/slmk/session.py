@@ -103,8 +103,14 @@ class Session:
         learner = self.algorithm.learner
         return {"learner": learner.choice if learner else None, "env": getattr(self.env, "choice", None)}
 
+    def passed(self, every: int) -> bool:
+        """Whether the last iteration reached or passed a multiple of so many env steps; never for 0."""
+        before = self.env_steps - self.steps_per_iteration
+        return every > 0 and self.env_steps > 0 and self.env_steps // every > before // every
+
     def restart_episodes(self) -> None:
-        """Begin new episodes where the simulator's state could not be restored."""
+        """Begin new episodes everywhere and give up those that run: it was time to (``run.restart_every``), or the
+        simulator's state could not be restored."""
         obs = self.env.reset(Streams(self.seed, world.rank()).integer("env", self.iterations + 1))
         self.obs = self.recurrence.start(obs)
         self.tracker.abandon()
