@@ -4,7 +4,7 @@
     python docs/benchmarks/record.py            # only the tables
     python docs/benchmarks/record.py --throughput .benchmarks/*.json     # after `make bench`
 
-A results file holds a run's summary and what it takes to repeat it: spec, commit, seeds and versions. The pages of
+A results file holds a run's summary and what it takes to repeat it: spec, commit, settings, seeds and versions. The pages of
 algorithms show results too: run ``python docs/generate.py`` (`make docs`) afterwards.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 
 import slmk
 from slmk.metrics import headline, judged, shortfall
+from slmk.toolbox.tables import flattened
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -50,7 +51,8 @@ def record(run: Path) -> Path:
     path = RESULTS / name.with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["slmk", "run", f"specs/{name}", *_changes(manifest["command"])])
-    document = {"spec": f"specs/{name}", "command": command, **about, "summary": summary}
+    settings = {key: made[key] for key in SETTINGS if key in made}
+    document = {"spec": f"specs/{name}", "command": command, **about, "settings": settings, "summary": summary}
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return path
 
@@ -112,10 +114,19 @@ def score_words(result: dict[str, Any]) -> str:
 
 
 def reached_words(result: dict[str, Any]) -> str:
-    """Whether the score is as high as the target, if there is one."""
+    """Whether the score is as high as the target, if there is one; and what its spec has otherwise by now."""
     target = result["summary"]["target"]
     answer = "–" if target is None else "yes" if target["reached"] else "no"
-    return ", ".join(filter(None, [answer, shortfall(result["summary"])]))
+    return ", ".join(filter(None, [answer, shortfall(result["summary"]), *_changed_since(result)]))
+
+
+def _changed_since(result: dict[str, Any]) -> Iterator[str]:
+    """Settings that a spec has changed since its result was measured. Options that are new do by default as before."""
+    then = flattened(result.get("settings", {}))
+    now = flattened(slmk.load(SPECS.parent / result["spec"]).resolved()) if then else {}
+    for key, value in then.items():
+        if key in now and now[key] != value:
+            yield f"measured with {key} = {json.dumps(value)}"
 
 
 def _row(result: dict[str, Any]) -> str:
