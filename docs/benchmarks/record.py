@@ -4,8 +4,8 @@
     python docs/benchmarks/record.py            # only the tables
     python docs/benchmarks/record.py --throughput .benchmarks/*.json     # after `make bench`
 
-A results file holds a run's summary and what it takes to repeat it: spec, commit, settings, seeds and versions. The pages of
-algorithms show results too: run ``python docs/generate.py`` (`make docs`) afterwards.
+A results file holds a run's summary and what it takes to repeat it: spec, commit, settings, seeds and versions. The
+pages of algorithms show results too: run ``python docs/generate.py`` (`make docs`) afterwards.
 """
 
 from __future__ import annotations
