@@ -108,11 +108,13 @@ class Session:
         before = self.env_steps - self.steps_per_iteration
         return every > 0 and self.env_steps > 0 and self.env_steps // every > before // every
 
-    def restart_episodes(self) -> None:
-        """Begin new episodes everywhere and give up those that run: it was time to (``run.restart_every``), or the
-        simulator's state could not be restored."""
-        obs = self.env.reset(Streams(self.seed, world.rank()).integer("env", self.iterations + 1))
-        self.obs = self.recurrence.start(obs)
+    def restart_episodes(self, seed: int | None = None) -> None:
+        """Begin new episodes everywhere and give up those that run.
+
+        Args:
+            seed: of the environment from now on; None to go on with its random streams.
+        """
+        self.obs = self.recurrence.start(self.env.reset(seed))
         self.tracker.abandon()
         if hasattr(self.algorithm, "abandon"):
             self.algorithm.abandon()
@@ -154,7 +156,7 @@ class Session:
             self.obs = _own(state["obs"], device)
         else:
             log.info("running episodes start again: the environment's state cannot be restored", seed=self.seed)
-            self.restart_episodes()
+            self.restart_episodes(Streams(self.seed, world.rank()).integer("env", self.iterations + 1))
 
     def close(self) -> None:
         """Free the simulators."""

@@ -182,7 +182,7 @@ def check_env_metrics(subject: Subject) -> None:
 
 
 def check_env_state_round_trip(subject: Subject) -> None:
-    """An environment that claims exact state repeats 30 steps, bit for bit, from a state that went through a file.
+    """An environment that claims exact state repeats 30 steps and a reset, bit for bit, from a state in a file.
 
     One that does not takes its state back at least.
     """
@@ -198,12 +198,13 @@ def check_env_state_round_trip(subject: Subject) -> None:
         env.step(action)
     state = through_a_file(get_state(env))
     script = list(islice(actions, _STEPS))
-    straight = [env.step(action) for action in script]
+    straight, anew = [env.step(action) for action in script], env.reset()
     env.close()
     fresh = make_env(subject, 4, 6)
     set_state(fresh, state)
     for index, (action, expected) in enumerate(zip(script, straight, strict=True)):
         _assert_same(_tree(expected), _tree(fresh.step(action)), f"step {index} after restoring the state differs in")
+    _assert_same(anew, fresh.reset(), "after restoring the state, the first observations of new episodes differ in")
     fresh.close()
 
 
