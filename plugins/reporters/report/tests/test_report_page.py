@@ -171,6 +171,19 @@ def test_a_seed_that_has_diverged_is_not_shown_by_its_last_finite_values(make_ru
     assert page.card("policy/entropy") == "0.205"
 
 
+def test_evaluations_are_the_curve_where_training_ends_no_episode(make_run: MakeRun, tmp_path: Path) -> None:
+    """As where all episodes begin anew before that: a line with its band, and its legend says what it is."""
+    run = make_run()
+    for path in run.glob("seed-*/metrics.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        none = dict.fromkeys(("episode/return", "episode/return_ma"))
+        path.write_text("".join(json.dumps(row | none if row["kind"] == "train" else row) + "\n" for row in rows))
+    page = report(run, to=tmp_path / "report.html")
+    chart = page.charts()["Return over environment steps"]
+    assert chart.find("polygon") is not None
+    assert "mean of 2 seeds, each its evaluations" in page.text
+
+
 def test_a_run_shorter_than_its_target_s_says_so(make_run: MakeRun, tmp_path: Path) -> None:
     """A target missed at a tenth of the steps of its source is no surprise, and the page says how many those were."""
     run = make_run()

@@ -15,7 +15,7 @@ from slmk_reporter_report.curves import Curve, curve, interval_of_mean, range_of
 from slmk_reporter_report.formats import level, number
 from slmk_reporter_report.runs import Row, RunData
 
-__all__ = ["Card", "diagnostics", "learning_curve", "speed_card"]
+__all__ = ["Card", "diagnostics", "ends_episodes", "learning_curve", "speed_card"]
 
 RETURN, EVALUATION = "episode/return_ma", "eval/return_mean"
 GROUPS = ("loss", "policy", "value", "update")
@@ -34,22 +34,31 @@ class Card:
     svg: Markup
 
 
+def ends_episodes(run: RunData) -> bool:
+    """Whether any training episode came to its end: if not, the returns of a run are those of its evaluations."""
+    return any(len(curve(rows, RETURN).x) for rows in run.rows.values())
+
+
 def learning_curve(runs: Sequence[RunData], names: Sequence[str], colours: Sequence[int]) -> Markup | None:
     """Returns over env steps: each run's mean with its 95 % band, its evaluations, targets and the random policy.
 
+    The mean is that of training episodes, or of evaluations where none of these came to its end.
     The seeds are drawn too where there is only one run. None where no episode has ended yet.
     """
-    training = [[curve(rows, RETURN) for rows in run.rows.values()] for run in runs]
     scored = [[curve(rows, EVALUATION) for rows in run.rows.values()] for run in runs]
-    if not any(len(one.x) for curves in (*training, *scored) for one in curves):
+    lines = [
+        [curve(rows, RETURN) for rows in run.rows.values()] if ends_episodes(run) else evaluations
+        for run, evaluations in zip(runs, scored, strict=True)
+    ]
+    if not any(len(one.x) for curves in (*lines, *scored) for one in curves):
         return None
-    means = [(name, colour, interval_of_mean(c)) for name, colour, c in zip(names, colours, training, strict=True)]
+    means = [(name, colour, interval_of_mean(c)) for name, colour, c in zip(names, colours, lines, strict=True)]
     alone = len(runs) == 1
     return Chart(
         title="Return over environment steps",
         end=_end(runs),
         means=[Mean(name, spread, colour) for name, colour, spread in means if spread is not None],
-        seeds=[(colours[0], thinned(one)) for one in training[0] if len(one.x)] if alone else (),
+        seeds=[(colours[0], thinned(one)) for one in lines[0] if len(one.x)] if alone else (),
         points=[point for colour, c in zip(colours, scored, strict=True) for point in _evaluations(colour, c, alone)],
         rules=_rules(runs),
         size=LARGE,

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from slmk import RunError
 from slmk_reporter_report.comparison import groups
-from slmk_reporter_report.figures import diagnostics, learning_curve, speed_card
+from slmk_reporter_report.figures import diagnostics, ends_episodes, learning_curve, speed_card
 from slmk_reporter_report.formats import duration, integer, interval, level, number, value
 from slmk_reporter_report.measures import CURVE, FINAL, longest, score_rows, session_rows, typical_speed, verdict
 from slmk_reporter_report.runs import RunData, differences, labels, read_run
@@ -53,6 +53,7 @@ def _run_page(run: RunData) -> str:
             run=run,
             verdict=verdict(run),
             curve=learning_curve([run], names, colours),
+            ends_episodes=ends_episodes(run),
             cards=[*diagnostics([run], names, colours), *filter(None, [speed_card([run], names, colours)])],
             final_rows=score_rows(run.summary, FINAL),
             whole=score_rows(run.summary, CURVE),
