@@ -180,7 +180,7 @@ def test_it_is_loaded_on_another_kind_of_device_than_it_was_trained_on(tmp_path,
     }
     run = Session(slmk.load(spec), 0)
     state = run.state_dict()
-    state["algorithm"] = state["algorithm"] | {"generator": torch.zeros(16, dtype=torch.uint8)}
+    state["algorithm"]["generator"]["value"] = torch.zeros(16, dtype=torch.uint8)
     monkeypatch.setattr(run, "state_dict", lambda: state)
     Checkpoints(tmp_path).save(run)
     path = tmp_path / "000000000000"
