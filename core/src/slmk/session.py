@@ -105,8 +105,9 @@ class Session:
 
     def passed(self, every: int) -> bool:
         """Whether the last iteration reached or passed a multiple of so many env steps; never for 0."""
-        before = self.env_steps - self.steps_per_iteration
-        return every > 0 and self.env_steps > 0 and self.env_steps // every > before // every
+        if not every or not self.env_steps:
+            return False
+        return self.env_steps // every > (self.env_steps - self.steps_per_iteration) // every
 
     def restart_episodes(self, seed: int | None = None) -> None:
         """Begin new episodes everywhere and give up those that run.
